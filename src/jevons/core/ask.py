@@ -1,0 +1,126 @@
+"""What the pure pipeline asks of the world, and what it is told.
+
+The pipeline and the levers are generators: they yield an ask and are sent the answer. Two drivers answer: the
+gateway (sockets, stores, the wall clock) and replay (recorded answers, its own clock). An ask holds only values.
+"""
+
+from typing import Any
+
+import msgspec
+
+from jevons.core.call import Call
+from jevons.core.reply import Event
+from jevons.core.route import Route
+from jevons.core.usage import Usage
+
+
+class Stored(msgspec.Struct, frozen=True, kw_only=True):
+    """A whole answer as a cache keeps it: the caller's dialect, not streamed, with who answered and what it burned."""
+
+    status: int
+    body: bytes
+    content_type: str
+    model: str
+    usage: Usage | None
+    cost_nano: int | None
+    operation: str
+    at: float
+    dialect: str = ""
+
+
+class Find(msgspec.Struct, frozen=True):
+    """Look a key up in a store of the tenant. Answer: Stored | None. `wait` joins an identical call in flight."""
+
+    store: str
+    tenant: str
+    key: bytes
+    wait: bool = False
+
+
+class Keep(msgspec.Struct, frozen=True):
+    """Put an answer under a key. Answer: None. With `stored` None a leader gives its key up and wakes its followers."""
+
+    store: str
+    tenant: str
+    key: bytes
+    stored: Stored | None
+    ttl_s: float = 3600.0
+
+
+class Embed(msgspec.Struct, frozen=True):
+    """Vectors for texts, from the worker, by a deadline. Answer: list of float32 bytes | None when it is late or away."""
+
+    texts: tuple[str, ...]
+    deadline_s: float = 0.05
+
+
+class Send(msgspec.Struct, frozen=True, kw_only=True):
+    """Burn tokens: send these bytes on this route. Answer: Sent."""
+
+    route: Route
+    surface: str
+    body: bytes
+    stream: bool
+    hold: bool = False
+    """The lever must see the whole answer: the stream is collected before anything flows."""
+    tier: str = ""
+    role: str = "answer"
+    """answer | gate | judge | shadow | audit: only an answer may reach the caller."""
+    warnings: tuple[str, ...] = ()
+
+
+class Sent(msgspec.Struct, frozen=True, kw_only=True):
+    """What came back from one attempt. A stream is a `handle` that only the driver understands; it is passed on unread."""
+
+    route: Route
+    status: int
+    body: bytes = b""
+    content_type: str = "application/json"
+    headers: tuple[tuple[str, str], ...] = ()
+    handle: Any = None
+    usage: Usage | None = None
+    tier: str = ""
+    cost_usd: float | None = None
+    error: str = ""
+    """connect | timeout | reset | rubbish | open (its breaker) | '' when the upstream answered."""
+    retry_after_s: float | None = None
+    duration_s: float = 0.0
+    events: tuple[Event, ...] = ()
+
+
+class Pause(msgspec.Struct, frozen=True):
+    """Wait before a retry. Answer: None."""
+
+    seconds: float
+
+
+class Defer(msgspec.Struct, frozen=True, kw_only=True):
+    """Answer later: by batch or an off-peak window. Answer: Sent, or a receipt to poll."""
+
+    call: Call
+    route: Route
+    until: float
+    channel: str
+
+
+class Shadow(msgspec.Struct, frozen=True, kw_only=True):
+    """Ask another model beside the call, off the caller's path. Answer: None at once; the outcome goes to `learn`."""
+
+    lever: str
+    route: Route
+    surface: str
+    body: bytes
+    role: str = "shadow"
+
+
+class Gone(Exception):  # noqa: N818 - thrown into the pipeline by the driver; it is news, not a fault
+    """The caller left. The driver throws this into the pipeline with what was burned so far; booking goes on."""
+
+    def __init__(self, usage_so_far: Usage | None):
+        super().__init__("the caller went away")
+        self.usage_so_far = usage_so_far
+
+
+Ask = Find | Keep | Embed | Send | Pause | Defer | Shadow
+Answer = Any
+"""Each ask names its answer's type in its docstring."""

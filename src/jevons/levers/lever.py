@@ -1,0 +1,125 @@
+"""The small interface that all levers share: look at a call, offer what would change, learn from the outcome.
+
+A lever never acts and never prices. It says what it would do in the governor's terms (an Effect); the governor prices
+all combinations with one arithmetic and picks. A lever that has nothing to offer returns at once. This file must
+not know any lever.
+"""
+
+from collections.abc import Generator, Mapping, Sequence
+from enum import IntEnum
+from typing import Any, Protocol
+
+import msgspec
+
+from jevons.core.ask import Answer, Ask, Stored
+from jevons.core.call import Call
+from jevons.core.route import Route
+from jevons.core.usage import Usage
+
+MAX_OFFERS_PER_LEVER = 3
+"""A bound, so that the governor's combinations stay bounded."""
+
+
+class Risk(IntEnum):
+    """EXACT: the same answer by construction. EQUIVALENT: the same information, other bytes. LOSSY: may lose quality."""
+
+    EXACT = 0
+    EQUIVALENT = 1
+    LOSSY = 2
+
+
+class Edit(msgspec.Struct, frozen=True):
+    """Replace the text of one part of one turn (indices into the neutral prompt). None removes the turn."""
+
+    turn: int
+    part: int
+    text: str | None
+
+
+class Effect(msgspec.Struct, frozen=True, kw_only=True):
+    """What would change, as data. Fields left at their default are untouched; two offers conflict when both set one."""
+
+    reply: Stored | None = None
+    """Nothing is sent: this answer is at hand."""
+    edits: tuple[Edit, ...] = ()
+    removed_tokens: int = 0
+    """Prompt tokens that the edits save on this call and on each later one that resends them."""
+    retained_tokens: int = 0
+    """Tokens at and behind the first edit that stay: what must be written to the provider's cache again (T)."""
+    route: Route | None = None
+    """Another model."""
+    ladder: tuple[Route, ...] = ()
+    """A cascade: try these in order, gate each."""
+    tier: str = ""
+    """batch | flex | priority."""
+    defer_until: float = 0.0
+    breakpoints: tuple[tuple[int, str], ...] = ()
+    """Cache breakpoints to place: (turn index, ttl)."""
+    stable_tools: bool = False
+    cache_key: str = ""
+
+
+class Offer(msgspec.Struct, frozen=True, kw_only=True):
+    """One thing that a lever would do to this call."""
+
+    lever: str
+    risk: Risk
+    effect: Effect
+    loss: float = 0.0
+    """Upper bound on the probability that the answer is worse, from a passed gate; 0 for exact levers."""
+    delay_s: float = 0.0
+    own_nano: int = 0
+    """What the lever itself burns on this call: embeddings, gates, judges."""
+    saves_output: float = 0.0
+    """Expected share of output tokens saved, where a lever changes it."""
+    why: str = ""
+    """For `jevons explain`: one line, with numbers."""
+
+
+class View(msgspec.Struct, kw_only=True):
+    """What a lever may see. Filled by the driver from memory; a lever that needs more asks."""
+
+    now: float
+    allowed: Mapping[str, Risk]
+    """The plan's word: lever name -> the riskiest class it may act with."""
+    quality_floor: float = 1.0
+    prefix: Any = None
+    """prices.prefix.State of the session, or None."""
+    site: Any = None
+    """The call site's statistics, or None."""
+    session: Any = None
+    routes: Sequence[Route] = ()
+    plan: Any = None
+    memory: dict[str, Any] = msgspec.field(default_factory=dict)
+    """What this lever's `learn` stored under this call's site, by lever name."""
+
+
+class Outcome(msgspec.Struct, frozen=True, kw_only=True):
+    """What is known after the reply: the call, what was chosen, what was burned, later feedback."""
+
+    call: Call
+    chosen: tuple[Offer, ...]
+    usage: Usage | None
+    cost_nano: int | None
+    solved: bool | None = None
+    reply: Stored | None = None
+    seconds: float = 0.0
+
+
+class Change(msgspec.Struct, frozen=True):
+    """A lever's memory to write: (scope, key) -> value, by its store's name."""
+
+    store: str
+    key: str
+    value: Any
+
+
+class Lever(Protocol):
+    """See the module's first lines."""
+
+    name: str
+    risk: Risk
+
+    def offer(self, call: Call, view: View) -> Generator[Ask, Answer, Sequence[Offer]]: ...
+
+    def learn(self, outcome: Outcome) -> Sequence[Change]: ...
