@@ -26,6 +26,8 @@ class Stored(msgspec.Struct, frozen=True, kw_only=True):
     operation: str
     at: float
     dialect: str = ""
+    joined: bool = False
+    """It answered an identical call in flight that was waited for."""
 
 
 class Find(msgspec.Struct, frozen=True):
@@ -48,7 +50,7 @@ class Keep(msgspec.Struct, frozen=True):
 
 
 class Embed(msgspec.Struct, frozen=True):
-    """Vectors for texts, from the worker, by a deadline. Answer: list of float32 bytes | None when it is late or away."""
+    """Vectors for texts, from the worker, by a deadline. Answer: list of float32 bytes | None when late or away."""
 
     texts: tuple[str, ...]
     deadline_s: float = 0.05
@@ -70,7 +72,7 @@ class Send(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Sent(msgspec.Struct, frozen=True, kw_only=True):
-    """What came back from one attempt. A stream is a `handle` that only the driver understands; it is passed on unread."""
+    """What came back from one attempt. A stream is a `handle` that only the driver understands."""
 
     route: Route
     status: int
@@ -86,6 +88,51 @@ class Sent(msgspec.Struct, frozen=True, kw_only=True):
     retry_after_s: float | None = None
     duration_s: float = 0.0
     events: tuple[Event, ...] = ()
+
+
+class Relay(msgspec.Struct, frozen=True, kw_only=True):
+    """Give the caller its answer. A whole one leaves at once; a stream flows now, and its end mark waits for Book.
+
+    Answer: Relayed.
+    """
+
+    status: int
+    body: bytes = b""
+    content_type: str = "application/json"
+    headers: tuple[tuple[str, str], ...] = ()
+    sent: Sent | None = None
+    """A stream: its handle, and the route whose dialect it speaks."""
+    source: str = ""
+    """The dialect of the stream; it is translated when the caller speaks another."""
+    strip_usage: bool = False
+    collect: bool = False
+    """Also keep the whole stream, for a cache."""
+    public_model: str = ""
+
+
+class Relayed(msgspec.Struct, frozen=True, kw_only=True):
+    """What a finished relay knows. For a whole answer all of it was known before."""
+
+    usage: Usage | None = None
+    tier: str = ""
+    cost_usd: float | None = None
+    done: bool = True
+    """The upstream's own end mark was seen."""
+    error: str = ""
+    output_chars: int = 0
+    whole: bytes = b""
+    """The collected answer as one body in the caller's dialect."""
+    first_byte_s: float | None = None
+    duration_s: float = 0.0
+
+
+class Book(msgspec.Struct, frozen=True):
+    """Write the operation to the ledger. Answer: None, once it is as durable as the settings promise.
+
+    `operation` is a ledger.operation.Operation; the ledger is above this room, so the type is not named here.
+    """
+
+    operation: Any
 
 
 class Pause(msgspec.Struct, frozen=True):
@@ -113,14 +160,22 @@ class Shadow(msgspec.Struct, frozen=True, kw_only=True):
     role: str = "shadow"
 
 
-class Gone(Exception):  # noqa: N818 - thrown into the pipeline by the driver; it is news, not a fault
+class Gone(Exception):
     """The caller left. The driver throws this into the pipeline with what was burned so far; booking goes on."""
 
-    def __init__(self, usage_so_far: Usage | None):
+    def __init__(self, so_far: Relayed):
         super().__init__("the caller went away")
-        self.usage_so_far = usage_so_far
+        self.so_far = so_far
 
 
-Ask = Find | Keep | Embed | Send | Pause | Defer | Shadow
+class Change(msgspec.Struct, frozen=True):
+    """A lever's memory to write: (store, key) -> value. Answer: None."""
+
+    store: str
+    key: str
+    value: Any
+
+
+Ask = Find | Keep | Change | Embed | Send | Relay | Book | Pause | Defer | Shadow
 Answer = Any
 """Each ask names its answer's type in its docstring."""

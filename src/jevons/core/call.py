@@ -46,7 +46,7 @@ class Caller(msgspec.Struct, frozen=True, kw_only=True):
     key_id: str
     name: str = ""
     tenant: str = ""
-    """The wall: nothing cached, stored or timed crosses from one tenant to another. By default the customer, else the key."""
+    """The wall: nothing cached, stored or timed crosses it. By default the customer, else the key."""
     customer: str = ""
     plan: str = ""
 

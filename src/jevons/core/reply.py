@@ -92,5 +92,15 @@ class Done(msgspec.Struct, frozen=True, tag="done"):
 
 
 Event = (
-    Started | BlockStart | TextDelta | ThinkingDelta | SignatureDelta | ArgumentsDelta | BlockStop | Stopped | Counted | Failed | Done
+    Started
+    | BlockStart
+    | TextDelta
+    | ThinkingDelta
+    | SignatureDelta
+    | ArgumentsDelta
+    | BlockStop
+    | Stopped
+    | Counted
+    | Failed
+    | Done
 )

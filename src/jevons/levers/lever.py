@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 import msgspec
 
-from jevons.core.ask import Answer, Ask, Stored
+from jevons.core.ask import Answer, Ask, Change, Keep, Shadow, Stored
 from jevons.core.call import Call
 from jevons.core.route import Route
 from jevons.core.usage import Usage
@@ -21,7 +21,7 @@ MAX_OFFERS_PER_LEVER = 3
 
 
 class Risk(IntEnum):
-    """EXACT: the same answer by construction. EQUIVALENT: the same information, other bytes. LOSSY: may lose quality."""
+    """EXACT: the same answer by construction. EQUIVALENT: the same information. LOSSY: may lose quality."""
 
     EXACT = 0
     EQUIVALENT = 1
@@ -92,6 +92,12 @@ class View(msgspec.Struct, kw_only=True):
     plan: Any = None
     memory: dict[str, Any] = msgspec.field(default_factory=dict)
     """What this lever's `learn` stored under this call's site, by lever name."""
+    notes: dict[str, Any] = msgspec.field(default_factory=dict)
+    """What levers write down while they look, by lever name: handed to their `learn`."""
+    cache: str = ""
+    """What a cache lever found, for the ledger: '' (not asked) | miss | hit | coalesced | semantic."""
+    collect: bool = False
+    """A lever will keep this answer: a stream is collected while it flows."""
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
@@ -103,15 +109,9 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     cost_nano: int | None
     solved: bool | None = None
     reply: Stored | None = None
+    """The whole answer, when it was good and somebody asked to keep it."""
     seconds: float = 0.0
-
-
-class Change(msgspec.Struct, frozen=True):
-    """A lever's memory to write: (scope, key) -> value, by its store's name."""
-
-    store: str
-    key: str
-    value: Any
+    notes: dict[str, Any] = msgspec.field(default_factory=dict)
 
 
 class Lever(Protocol):
@@ -122,4 +122,4 @@ class Lever(Protocol):
 
     def offer(self, call: Call, view: View) -> Generator[Ask, Answer, Sequence[Offer]]: ...
 
-    def learn(self, outcome: Outcome) -> Sequence[Change]: ...
+    def learn(self, outcome: Outcome) -> Sequence[Keep | Shadow | Change]: ...

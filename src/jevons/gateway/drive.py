@@ -1,0 +1,269 @@
+"""Drives the pure pipeline with real things: each ask is answered by a socket, a store or a clock.
+
+What lives here: the order of waiting, cancelling and sending for one call. What it must not know: what any lever does,
+what a body means, what a token costs.
+"""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Generator, MutableMapping
+from typing import Any
+
+import msgspec
+
+from jevons.core.ask import (
+    Answer,
+    Ask,
+    Book,
+    Change,
+    Defer,
+    Embed,
+    Find,
+    Gone,
+    Keep,
+    Pause,
+    Relay,
+    Relayed,
+    Send,
+    Sent,
+    Shadow,
+)
+from jevons.core.call import Call
+from jevons.core.errors import JevonsError, OurError
+from jevons.engines.http import Exchange, ExchangeFailed, Limits
+from jevons.engines.upstream import Breaker, Upstream
+from jevons.gateway.pump import Pump
+from jevons.store.answers import Answers
+from jevons.wire.facts import facts
+
+ASGISend = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+ASGIReceive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Pipeline = Generator[Ask, Answer, None]
+
+
+class World(msgspec.Struct):
+    """All that a driver reaches outside itself. `book` answers what to wait for when it must be durable, else None."""
+
+    upstreams: dict[str, Upstream]
+    answers: Answers
+    limits: Limits
+    book: Callable[[Any], Awaitable[None] | None]
+    collect_bytes: int = 1024 * 1024
+
+
+class Drive:
+    """One call being driven. `gone` is set by whoever notices that the caller left, and cancels the task."""
+
+    __slots__ = (
+        "_pump",
+        "_receive",
+        "_send",
+        "_started",
+        "_task",
+        "_world",
+        "answered",
+        "begun",
+        "call",
+        "gone",
+        "provider_key",
+        "watched",
+    )
+
+    def __init__(self, call: Call, world: World, send: ASGISend, receive: ASGIReceive, *, provider_key: str = ""):
+        self.call = call
+        self.gone = False
+        self.watched = False
+        self.answered = False
+        self.begun = time.monotonic()
+        self.provider_key = provider_key
+        self._task: asyncio.Task[Any] | None = None
+        self._receive = receive
+        self._world = world
+        self._send = send
+        self._started = False
+        self._pump: Pump | None = None
+
+    async def watch(self) -> None:
+        """Wait for the caller's leaving: stop waiting for upstreams, and let the pipeline book what was burned."""
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+        if self._task is not None and not self._task.done():
+            self.gone = True
+            self._task.cancel()
+
+    async def run(self, pipeline: Pipeline) -> None:
+        """Answer asks until the pipeline ends, then end the response. What was burned is booked whatever happens."""
+        self._task = asyncio.current_task()
+        try:
+            ask = next(pipeline)
+            while True:
+                try:
+                    answer = await self._answer(ask)
+                except asyncio.CancelledError:
+                    ask = pipeline.throw(Gone(self._so_far()))
+                    await self._after_leaving(pipeline, ask)
+                    if not self.gone:
+                        raise
+                    return
+                except JevonsError as error:
+                    ask = pipeline.throw(error)
+                    continue
+                ask = pipeline.send(answer)
+        except StopIteration:
+            self._task = None
+            if self._started:
+                await self._send({"type": "http.response.body", "body": b""})
+
+    async def _after_leaving(self, pipeline: Pipeline, ask: Ask) -> None:
+        """Only booking and letting go is left: nothing here waits for the network, so nothing here is cancelled."""
+        if self._task is not None:
+            self._task.uncancel()
+        try:
+            while True:
+                ask = pipeline.send(await asyncio.shield(self._answer_ours(ask)))
+        except StopIteration:
+            return
+
+    async def _answer_ours(self, ask: Ask) -> Answer:
+        return await self._answer(ask) if isinstance(ask, Book | Keep | Change) else None
+
+    async def _answer(self, ask: Ask) -> Answer:
+        if isinstance(ask, Send):
+            return await self._burn(ask)
+        if isinstance(ask, Relay):
+            return await (self._whole(ask) if ask.sent is None else self._stream(ask, ask.sent))
+        if isinstance(ask, Book):
+            waiting = self._world.book(ask.operation)
+            return None if waiting is None else await waiting
+        if isinstance(ask, Find):
+            return await self._world.answers.find(ask.tenant, ask.key, time.time(), wait=ask.wait)
+        if isinstance(ask, Keep):
+            return self._world.answers.keep(ask.tenant, ask.key, ask.stored, time.time())
+        if isinstance(ask, Pause):
+            return await asyncio.sleep(ask.seconds)
+        if isinstance(ask, Embed | Defer | Shadow | Change):
+            return None
+        raise OurError(f"no one answers {type(ask).__name__}")
+
+    # --- upstream
+
+    async def _burn(self, ask: Send) -> Sent:
+        route, began = ask.route, time.monotonic()
+        upstream = self._world.upstreams[route.provider.name]
+        breaker = upstream.breaker(route.upstream_model)
+        if not breaker.admits(began):
+            return Sent(route=route, status=0, error="open", retry_after_s=max(0.0, breaker.open_until - began))
+        try:
+            exchange = await upstream.send(
+                ask.surface,
+                ask.body,
+                self._world.limits,
+                stream=ask.stream,
+                headers=self.call.headers,
+                key=self.provider_key,
+            )
+            if (
+                ask.stream
+                and exchange.status < 300
+                and exchange.header(b"content-type").startswith(b"text/event-stream")
+            ):
+                breaker.succeeded()
+                return Sent(
+                    route=route,
+                    status=exchange.status,
+                    headers=_headers(exchange),
+                    handle=exchange,
+                    duration_s=time.monotonic() - began,
+                )
+            body = await exchange.whole()
+        except ExchangeFailed as failure:
+            breaker.failed(time.monotonic())
+            return Sent(route=route, status=0, error=failure.kind, duration_s=time.monotonic() - began)
+        except BaseException:
+            breaker.forgot()
+            raise
+        return self._judge(ask, exchange, body, breaker, time.monotonic() - began)
+
+    def _judge(self, ask: Send, exchange: Exchange, body: bytes, breaker: Breaker, seconds: float) -> Sent:
+        """A whole answer: is it one, what did it burn, and how is the route's health."""
+        status = exchange.status
+        sent = Sent(
+            route=ask.route,
+            status=status,
+            body=body,
+            content_type=exchange.header(b"content-type").decode("latin-1") or "application/json",
+            headers=_headers(exchange),
+            retry_after_s=_retry_after(exchange),
+            duration_s=seconds,
+        )
+        if status >= 300:
+            (breaker.failed(time.monotonic()) if status >= 500 else breaker.succeeded())
+            if status < 400:  # a redirect is not followed: an upstream's address is the operator's to choose
+                return msgspec.structs.replace(sent, error="rubbish", status=status)
+            return sent
+        found = facts(ask.surface, body)
+        if not found.ok:
+            breaker.failed(time.monotonic())
+            return msgspec.structs.replace(sent, error="rubbish")
+        breaker.succeeded()
+        return msgspec.structs.replace(sent, usage=found.usage, tier=found.tier, cost_usd=found.cost_usd)
+
+    # --- caller
+
+    async def _start(
+        self, status: int, content_type: str, headers: tuple[tuple[str, str], ...], length: int | None
+    ) -> None:
+        self._started = self.answered = True
+        out = [(b"content-type", content_type.encode("latin-1"))]
+        if length is not None:
+            out.append((b"content-length", b"%d" % length))
+        out.extend((name.encode("latin-1"), value.encode("latin-1", "replace")) for name, value in headers)
+        await self._send({"type": "http.response.start", "status": status, "headers": out})
+
+    async def _whole(self, ask: Relay) -> Relayed:
+        await self._start(ask.status, ask.content_type, ask.headers, len(ask.body))
+        self._started = False  # the response ends here, not with the pipeline
+        await self._send({"type": "http.response.body", "body": ask.body})
+        return Relayed()
+
+    async def _stream(self, ask: Relay, sent: Sent) -> Relayed:
+        exchange: Exchange = sent.handle
+        self._pump = pump = Pump(ask, self.call.surface.value, self._world.collect_bytes)
+        error, began = "", time.monotonic()
+        try:
+            await self._start(ask.status, ask.content_type, ask.headers, None)
+            async for piece in exchange.pieces():
+                if pump.first_byte_s is None:
+                    pump.first_byte_s = sent.duration_s + time.monotonic() - began
+                out = pump.feed(piece)
+                if out:
+                    await self._send({"type": "http.response.body", "body": out, "more_body": True})
+        except ExchangeFailed as failure:
+            error = failure.kind
+        except asyncio.CancelledError:
+            exchange.abort()
+            raise
+        out, relayed = pump.finish(error, sent.duration_s + time.monotonic() - began)
+        if out:
+            await self._send({"type": "http.response.body", "body": out, "more_body": True})
+        return relayed
+
+    def _so_far(self) -> Relayed:
+        """What a caller who left has been given."""
+        seconds = time.monotonic() - self.begun
+        return (
+            Relayed(error="cancelled", done=False) if self._pump is None else self._pump.relayed("cancelled", seconds)
+        )
+
+
+def _headers(exchange: Exchange) -> tuple[tuple[str, str], ...]:
+    return tuple((name.decode("latin-1"), value.decode("latin-1")) for name, value in exchange.headers)
+
+
+def _retry_after(exchange: Exchange) -> float | None:
+    """Seconds that the upstream asks for; a date or rubbish counts as not asked (RFC 9110, 10.2.3)."""
+    value = exchange.header(b"retry-after")
+    try:
+        return min(max(0.0, float(value)), 86400.0) if value else None
+    except ValueError:
+        return None

@@ -1,0 +1,1 @@
+"""Answers and prefixes that need not be burned again."""

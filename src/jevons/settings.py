@@ -1,0 +1,213 @@
+"""Process settings: one frozen tree from jevons.toml, then the environment, then the command line.
+
+What lives here: every setting with its default, and the refusal of a key that is not one. What does not: plans, keys
+and customers (they live in the database), and secrets (only where to find them: a variable or a file).
+"""
+
+import difflib
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, get_args, get_origin
+
+import msgspec
+
+from jevons.core.errors import SettingsError
+
+MIB = 1024 * 1024
+
+
+class Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A table of jevons.toml. Unknown keys are refused, never ignored."""
+
+
+class Server(Section, frozen=True):
+    host: str = "127.0.0.1"
+    port: int = 8787
+    workers: int = 1
+    max_body_bytes: int = 32 * MIB
+    drain_s: float = 20.0
+    """How long running calls may go on after a stop was asked for."""
+
+
+class Database(Section, frozen=True):
+    url: str = "sqlite:///.jevons/jevons.db"
+    durability: str = "batched"
+    """batched: on disk within 100 ms of the answer. strict: before the answer's last byte leaves."""
+    window_s: float = 0.05
+
+
+class Timeouts(Section, frozen=True):
+    connect_s: float = 5.0
+    first_byte_s: float = 120.0
+    idle_s: float = 60.0
+    """The longest silence inside an answer that has begun."""
+    total_s: float = 900.0
+
+
+class Retry(Section, frozen=True):
+    attempts: int = 3
+    """Attempts per call over all routes, the first one included; nothing is retried once bytes were sent."""
+    base_s: float = 0.25
+    cap_s: float = 8.0
+    breaker_failures: int = 5
+    """Consecutive failures that open a route's breaker."""
+    breaker_open_s: float = 10.0
+
+
+class ProviderSettings(Section, frozen=True):
+    """One upstream. `key_env` or `key_file` names where the key is."""
+
+    base_url: str
+    dialect: str = "openai"
+    key_env: str = ""
+    key_file: str = ""
+    surfaces: tuple[str, ...] = ()
+    models: tuple[str, ...] = ()
+    price_provider: str = ""
+    max_connections: int = 512
+
+
+class RouteSettings(Section, frozen=True):
+    provider: str
+    model: str
+    weight: int = 1
+    order: int = 0
+
+
+class ModelSettings(Section, frozen=True):
+    routes: tuple[RouteSettings, ...]
+
+
+class Local(Section, frozen=True):
+    """The local engine: llama.cpp in a supervised child process."""
+
+    enabled: bool = True
+    model: str = ""
+    """A GGUF; empty: the default model in `.jevons/models`, when it is there."""
+    alias: str = ""
+    threads: int = 0
+    slots: int = 4
+    context_tokens: int = 8192
+    cache_ram_mib: int = 256
+    usd_per_hour: str = "0.10"
+    """The machine's price, booked by the seconds of a call and labelled modelled."""
+    embeddings: bool = True
+
+
+class Cache(Section, frozen=True):
+    """The exact cache and coalescing. Lossless: on for calls at temperature 0 and for those that ask."""
+
+    exact: bool = True
+    ttl_s: float = 3600.0
+    max_bytes: int = 64 * MIB
+    max_entry_bytes: int = 1 * MIB
+
+
+class Prices(Section, frozen=True):
+    overrides: str = ""
+    """A TOML file of dated prices that win over the book."""
+
+
+class Access(Section, frozen=True):
+    """Who may call."""
+
+    anonymous: bool = False
+    """Calls without a key are served as the tenant `anonymous`: for a laptop only."""
+    client_provider_keys: bool = False
+    """A caller may send its own provider key in `x-jevons-provider-key`."""
+
+
+class Pages(Section, frozen=True):
+    enabled: bool = True
+
+
+class Settings(Section, frozen=True):
+    """The whole configuration. Unset tables take their defaults."""
+
+    server: Server = Server()
+    database: Database = Database()
+    timeouts: Timeouts = Timeouts()
+    retry: Retry = Retry()
+    providers: dict[str, ProviderSettings] = {}
+    models: dict[str, ModelSettings] = {}
+    local: Local = Local()
+    cache: Cache = Cache()
+    prices: Prices = Prices()
+    access: Access = Access()
+    pages: Pages = Pages()
+
+
+ENVIRONMENT = {
+    "JEVONS_HOST": ("server", "host"),
+    "JEVONS_PORT": ("server", "port"),
+    "JEVONS_DATABASE": ("database", "url"),
+    "JEVONS_DURABILITY": ("database", "durability"),
+    "JEVONS_LOCAL_MODEL": ("local", "model"),
+    "JEVONS_LOCAL_THREADS": ("local", "threads"),
+}
+"""Environment variables that override the file."""
+
+
+def load(path: Path | None, environ: Mapping[str, str], overrides: Mapping[str, Any] | None = None) -> Settings:
+    """Read settings. `path` None takes ./jevons.toml when it exists. `overrides` are dotted keys of the command line.
+
+    Raises SettingsError with the key, its place and the nearest known key.
+    """
+    tree: dict[str, Any] = {}
+    file = path or Path("jevons.toml")
+    if path is not None or file.exists():
+        tree = _read(file)
+    for variable, (table, key) in ENVIRONMENT.items():
+        if variable in environ:
+            tree.setdefault(table, {})[key] = environ[variable]
+    for dotted, value in (overrides or {}).items():
+        if value is not None:
+            table, key = dotted.split(".")
+            tree.setdefault(table, {})[key] = value
+    return parse(tree, str(file))
+
+
+def parse(tree: dict[str, Any], origin: str) -> Settings:
+    """A decoded TOML tree to settings; the pure half of `load`."""
+    _refuse_unknown(tree, Settings, origin, "")
+    try:
+        settings = msgspec.convert(tree, Settings, strict=False)
+    except msgspec.ValidationError as error:
+        raise SettingsError(f"{origin}: {error}") from None
+    if settings.database.durability not in {"batched", "strict"}:
+        raise SettingsError(f"{origin}: database.durability is {settings.database.durability!r}; use batched or strict")
+    if settings.server.workers > 1 and settings.database.url.startswith("sqlite"):
+        raise SettingsError(
+            "server.workers above 1 needs Postgres, since SQLite serves one gateway process: "
+            'set database.url = "postgresql://user@host/jevons"'
+        )
+    return settings
+
+
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise SettingsError(f"{file}: {error.strerror}; give --config a readable file") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{file}: not TOML: {error}") from None
+
+
+def _refuse_unknown(value: Any, kind: Any, origin: str, path: str) -> None:
+    """Name the first unknown key with the nearest known one, depth first."""
+    holder, args = get_origin(kind), get_args(kind)
+    if holder is dict and isinstance(value, dict):
+        for key, inner in value.items():
+            _refuse_unknown(inner, args[1], origin, f"{path}{key}.")
+    elif holder is tuple and isinstance(value, list):
+        for inner in value:
+            _refuse_unknown(inner, args[0], origin, path)
+    elif isinstance(kind, type) and issubclass(kind, Section) and isinstance(value, dict):
+        fields = {field.name: field.type for field in msgspec.structs.fields(kind)}
+        for key, inner in value.items():
+            if key not in fields:
+                near = difflib.get_close_matches(key, fields, n=1, cutoff=0.4)
+                hint = f"; did you mean {path}{near[0]}?" if near else f"; known here: {', '.join(sorted(fields))}"
+                raise SettingsError(f"{origin}: unknown setting {path}{key}{hint}")
+            _refuse_unknown(inner, fields[key], origin, f"{path}{key}.")
