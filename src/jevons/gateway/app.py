@@ -12,17 +12,16 @@ import time
 from collections.abc import Callable, Mapping, MutableMapping
 from typing import Any
 
-import msgspec
-
 from jevons.core.call import Call, Surface
-from jevons.core.errors import CallerError, JevonsError, NotFound, OurError, TooLarge
+from jevons.core.errors import CallerError, JevonsError, NotFound, OurError
 from jevons.engines.catalogue import Catalogue
+from jevons.gateway.asgi import ASGIReceive, ASGISend, read_body, send_error, wanted
 from jevons.gateway.auth import Keys
-from jevons.gateway.drive import ASGIReceive, ASGISend, Drive, World
+from jevons.gateway.drive import Drive, World
 from jevons.gateway.metrics import Metrics
+from jevons.gateway.pages import Page
 from jevons.levers.lever import View
 from jevons.pipeline.run import House, run
-from jevons.wire.errors import error_body
 from jevons.wire.peek import peek as peek_at
 
 log = logging.getLogger("jevons.gateway")
@@ -36,26 +35,6 @@ PATHS = {
 }
 WATCH_AFTER_S = 0.25
 """A call younger than this is not watched for its caller's leaving: most end before, and a watcher costs a task."""
-WANTED = frozenset(
-    {
-        b"authorization",
-        b"x-api-key",
-        b"content-length",
-        b"content-encoding",
-        b"anthropic-beta",
-        b"anthropic-version",
-        b"openai-organization",
-        b"openai-project",
-        b"openai-beta",
-        b"idempotency-key",
-        b"traceparent",
-        b"x-session-id",
-        b"session-id",
-        b"x-claude-code-session-id",
-        b"x-conversation-id",
-    }
-)
-"""Request headers that anything here looks at, besides `x-jevons-...`."""
 
 
 class Gateway:
@@ -70,7 +49,7 @@ class Gateway:
         keys: Keys,
         metrics: Metrics,
         view: Callable[[Call], View],
-        pages: Mapping[str, Callable[[MutableMapping[str, Any], ASGIReceive, ASGISend], Any]],
+        pages: Mapping[str, Page],
         max_body_bytes: int,
     ):
         self.world = world
@@ -138,7 +117,8 @@ class Gateway:
     async def _elsewhere(
         self, surface: Surface | None, scope: MutableMapping[str, Any], receive: ASGIReceive, send: ASGISend
     ) -> None:
-        page = self._pages.get(scope["path"]) or self._pages.get("/" + scope["path"].split("/", 2)[1] + "/")
+        path: str = scope["path"]
+        page = self._pages.get(path) or self._pages.get(path[: path.rfind("/") + 1])
         if page is None or surface is not None:
             self.metrics.refuse("not_found")
             if surface is not None:
@@ -160,63 +140,6 @@ class Gateway:
                 task = asyncio.ensure_future(drive.watch())
                 self._watchers.add(task)
                 task.add_done_callback(self._watchers.discard)
-
-
-def wanted(raw: list[tuple[bytes, bytes]]) -> dict[str, str]:
-    """The request headers that anything here looks at; the first of each name counts."""
-    headers: dict[str, str] = {}
-    for name, value in raw:
-        if name in WANTED or name.startswith(b"x-jevons-"):
-            headers.setdefault(name.decode("latin-1"), value.decode("latin-1"))
-    return headers
-
-
-async def read_body(headers: Mapping[str, str], receive: ASGIReceive, limit: int) -> bytes:
-    """The whole request body. Raises TooLarge, or CallerError for a caller who leaves or compresses."""
-    if headers.get("content-encoding", "identity") != "identity":
-        raise CallerError("send the body uncompressed: compressed requests are not taken", status=415)
-    length = headers.get("content-length", "")
-    if length.isdigit() and int(length) > limit:
-        raise TooLarge(f"the body is {length} bytes; the limit here is {limit} (server.max_body_bytes)")
-    parts: list[bytes] = []
-    size = 0
-    while True:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            raise CallerError("the caller left before its request was whole", code="incomplete_request", status=400)
-        body = message.get("body", b"")
-        size += len(body)
-        if size > limit:
-            raise TooLarge(f"the body is larger than the limit of {limit} bytes (server.max_body_bytes)")
-        parts.append(body)
-        if not message.get("more_body", False):
-            return parts[0] if len(parts) == 1 else b"".join(parts)
-
-
-async def send_error(send: ASGISend, surface: Surface, error: JevonsError) -> None:
-    """An error as a whole answer in the surface's dialect."""
-    headers = [(b"x-jevons-error", error.code.encode())]
-    if error.retry_after_s is not None:
-        headers.append((b"retry-after", f"{max(1, round(error.retry_after_s))}".encode()))
-    if isinstance(error, TooLarge):
-        headers.append((b"connection", b"close"))
-    await send_whole(send, error.status, error_body(surface, error), headers)
-
-
-async def send_json(send: ASGISend, value: Any, status: int = 200) -> None:
-    await send_whole(send, status, msgspec.json.encode(value), [])
-
-
-async def send_whole(
-    send: ASGISend,
-    status: int,
-    body: bytes,
-    headers: list[tuple[bytes, bytes]],
-    content_type: bytes = b"application/json",
-) -> None:
-    start = [(b"content-type", content_type), (b"content-length", b"%d" % len(body)), *headers]
-    await send({"type": "http.response.start", "status": status, "headers": start})
-    await send({"type": "http.response.body", "body": body})
 
 
 async def _lifespan(scope: MutableMapping[str, Any], receive: ASGIReceive, send: ASGISend) -> None:

@@ -6,7 +6,7 @@ what a body means, what a token costs.
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Generator, MutableMapping
+from collections.abc import Awaitable, Callable, Generator
 from typing import Any
 
 import msgspec
@@ -32,12 +32,11 @@ from jevons.core.call import Call
 from jevons.core.errors import JevonsError, OurError
 from jevons.engines.http import Exchange, ExchangeFailed, Limits
 from jevons.engines.upstream import Breaker, Upstream
+from jevons.gateway.asgi import ASGIReceive, ASGISend
 from jevons.gateway.pump import Pump
 from jevons.store.answers import Answers
 from jevons.wire.facts import facts
 
-ASGISend = Callable[[MutableMapping[str, Any]], Awaitable[None]]
-ASGIReceive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Pipeline = Generator[Ask, Answer, None]
 
 
