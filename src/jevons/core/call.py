@@ -32,6 +32,8 @@ class Peek(msgspec.Struct, frozen=True, kw_only=True):
     user: str = ""
     include_usage: bool = False
     """The client itself asked for the usage chunk of a chat stream."""
+    has_stream_options: bool = False
+    """`stream_options` stands in the body, whatever it says."""
     has_tools: bool = False
     metadata: dict[str, Any] | None = None
     previous_response_id: str = ""
