@@ -1,0 +1,1 @@
+"""Rows on disk: the ledger's writer and readers, keys, migrations. SQLite by default, Postgres at scale."""

@@ -1,0 +1,1 @@
+"""Numbered schema changes; see store/migrate.py."""
