@@ -50,13 +50,19 @@ class Effect(msgspec.Struct, frozen=True, kw_only=True):
     """Another model."""
     ladder: tuple[Route, ...] = ()
     """A cascade: try these in order, gate each."""
+    reach: tuple[float, ...] = ()
+    """For each rung of the ladder, the share of calls that get to it (the first is 1): what it costs on average."""
     tier: str = ""
     """batch | flex | priority."""
     defer_until: float = 0.0
     breakpoints: tuple[tuple[int, str], ...] = ()
     """Cache breakpoints to place: (turn index, ttl)."""
+    """Turns as in the neutral prompt (leading system turns first); -1 is the end of the tools. An existing mark on
+    such a turn takes the ttl given here."""
     stable_tools: bool = False
     cache_key: str = ""
+    regained_tokens: int = 0
+    """Prompt tokens that will be read from the provider's cache only because of this."""
 
 
 class Offer(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,0 +1,187 @@
+"""Where a prompt's cache breakpoints stand and how long they live: exact, since the model sees the same tokens.
+
+What it decides: breakpoints where the client placed none; one hour or five minutes per request, online, from what the
+session has shown; a cache key that keeps a task on one machine of an automatic cache, never shared by two tenants or
+two arms of an experiment; and, as an equivalent offer, the tools in one order when the client shuffles them. What a
+client says itself (a `ttl`, a key) is respected. It must not know how a body is edited, nor what the other levers do.
+"""
+
+from collections.abc import Callable, Generator, Sequence
+from hashlib import blake2b
+
+import msgspec
+
+from jevons.core.ask import Answer, Ask, Change
+from jevons.core.call import Call, Surface
+from jevons.core.route import Route
+from jevons.levers.cache.pauses import Pace, Table, chance
+from jevons.levers.cache.session import Session, Standing, advance, pace_at, prompt_estimate, standing
+from jevons.levers.lever import Effect, Offer, Outcome, Risk, View
+from jevons.prices.prefix import Rates, pico_hour_gain
+from jevons.prices.terms import Terms
+
+STORE = "sessions"
+"""Where the driver keeps `Session` by `session_key`; it comes back as `view.session`."""
+
+MARK, TTL = b'"cache_control"', b'"ttl"'
+TOOLS = -1
+"""The turn index that stands for the end of the tools."""
+
+STRANDED_TURNS = 8
+"""Turns after which the last breakpoint may be more than 20 blocks behind the new one (agents send 2 to 3 blocks a
+turn): then it is set again, so that it is found."""
+
+WINDOW_PPM = 10_000
+"""Share of cached tokens that a sticky key keeps from landing on another machine. Modelled, low: OpenAI names one
+customer whose hits went from 60% to 87%; here it only has to be positive for the key to be set."""
+
+MILLION = 1_000_000
+
+
+class Lookup(msgspec.Struct, frozen=True):
+    """What the lever is told of a route: how its provider caches, and what tokens cost there. None: not known."""
+
+    terms: Callable[[Route, float], Terms | None]
+    rates: Callable[[Route, str, float], Rates | None]
+
+
+class _Body(msgspec.Struct):
+    """The parts of a request that breakpoints can stand on, unread."""
+
+    messages: list[msgspec.Raw] = []
+    system: msgspec.Raw | None = None
+    tools: list[msgspec.Raw] | None = None
+
+
+class Breakpoints:
+    """See the module's first lines. `table` is asked by the call site's name: its own history, or the shipped one."""
+
+    name = "breakpoints"
+    risk = Risk.EXACT
+
+    def __init__(self, lookup: Lookup, table: Callable[[str], Table]):
+        self._lookup = lookup
+        self._table = table
+
+    def offer(self, call: Call, view: View) -> Generator[Ask, Answer, Sequence[Offer]]:
+        yield from ()
+        if not view.routes or call.surface in {Surface.EMBEDDINGS, Surface.COUNT_TOKENS, Surface.RAW}:
+            return ()
+        terms = self._lookup.terms(view.routes[0], view.now)
+        if terms is None:
+            return ()
+        if terms.marked:
+            return self._marks(call, view, terms)
+        return _key(call, view, terms)
+
+    def learn(self, outcome: Outcome) -> Sequence[Change]:
+        call, usage = outcome.call, outcome.usage
+        if call.task is None or usage is None or usage.prompt == 0:
+            return ()
+        note: Note | None = outcome.notes.get(self.name)
+        before, turn = (note.session, note.turn) if note is not None else (None, -1)
+        sub = bool(call.task.parent)
+        now = advance(before, call.at, usage, body_bytes=len(call.body), turn=turn, sub=sub)
+        return (Change(STORE, session_key(call), now),)
+
+    def _marks(self, call: Call, view: View, terms: Terms) -> Sequence[Offer]:
+        if call.surface != Surface.MESSAGES:  # a translated call: its breakpoints are the translation's to place
+            return ()
+        session: Session | None = view.session
+        body = msgspec.json.decode(call.body, type=_Body)
+        last = len(body.messages) - 1 + (body.system is not None)
+        view.notes[self.name] = Note(session, last)
+        rates = self._lookup.rates(view.routes[0], "", view.now)
+        prompt = prompt_estimate(session, len(call.body))
+        if rates is None or prompt < terms.min_tokens or last < 0 or (MARK in call.body and TTL in call.body):
+            return ()
+        stand = standing(session, view.now, prompt)
+        pace = pace_at(session, view.now, prompt, sub=bool(call.task and call.task.parent))
+        ppm = chance(self._table(call.site), pace)
+        ttl = lifetime(rates, stand, ppm)
+        marks = _own(body, ttl) if MARK in call.body else places(body, session, stand, ttl)
+        if MARK in call.body and (ttl == "5m" or not marks):
+            return ()
+        why = f"{ttl} for {stand.fresh} new tokens: {ppm / 10_000:.0f}% are bridged by an hour"
+        return (Offer(lever=self.name, risk=self.risk, effect=Effect(breakpoints=marks), why=why),)
+
+
+class Note(msgspec.Struct, frozen=True):
+    """What `offer` saw, for `learn`."""
+
+    session: Session | None
+    turn: int
+
+
+def lifetime(rates: Rates, stand: Standing, chance_ppm: int) -> str:
+    """`1h` or `5m` for what this request writes. One hour pays when the chance that a pause comes which only it
+    outlives, times what the second writing would cost, exceeds the premium on the new tokens and on those before them
+    that are held for five minutes and would be written again."""
+    return "1h" if pico_hour_gain(rates, stand.fresh, stand.short, chance_ppm) > 0 else "5m"
+
+
+def places(body: _Body, session: Session | None, stand: Standing, ttl: str) -> tuple[tuple[int, str], ...]:
+    """At most four breakpoints, hours before minutes: the tools or the system (what survives an edited history), the
+    last one that may be out of sight of the new one, and the end."""
+    last = len(body.messages) - 1 + (body.system is not None)
+    marks: dict[int, str] = {}
+    if body.system is not None:
+        marks[0] = ttl if stand.hour == 0 else "1h"
+    elif body.tools:
+        marks[TOOLS] = ttl if stand.hour == 0 else "1h"
+    if session is not None and stand.held:
+        turn, life = session.held_turn, "1h" if ttl == "1h" or stand.short == 0 else "5m"
+        if 0 < session.hour_turn < last and ttl == "5m" and stand.hour:
+            marks[session.hour_turn] = "1h"
+        if last - turn > STRANDED_TURNS and 0 < turn < last:
+            marks.setdefault(turn, life)
+    marks[last] = ttl
+    return tuple(sorted(marks.items()))
+
+
+def _own(body: _Body, ttl: str) -> tuple[tuple[int, str], ...]:
+    """The client's own breakpoints, at their places, with our lifetime."""
+    marks = []
+    if body.tools and any(MARK in bytes(tool) for tool in body.tools):
+        marks.append((TOOLS, ttl))
+    offset = 0
+    if body.system is not None:
+        offset = 1
+        if MARK in bytes(body.system):
+            marks.append((0, ttl))
+    marks += [(index + offset, ttl) for index, message in enumerate(body.messages) if MARK in bytes(message)]
+    return tuple(marks)
+
+
+def _key(call: Call, view: View, terms: Terms) -> Sequence[Offer]:
+    """A cache key for OpenAI's routing: one a task, so that about 15 requests a minute land on one machine."""
+    if terms.provider != "openai" or call.peek.prompt_cache_key or call.task is None:
+        return ()
+    prompt = prompt_estimate(view.session, len(call.body))
+    if prompt < terms.min_tokens:
+        return ()
+    gained = prompt * WINDOW_PPM // MILLION
+    arm = str(view.memory.get("arm", ""))
+    effect = Effect(cache_key=cache_key(call.caller.tenant, call.task.task, arm), regained_tokens=gained)
+    why = f"one cache key a task; about {gained} tokens more are found cached (modelled)"
+    return (Offer(lever=Breakpoints.name, risk=Risk.EXACT, effect=effect, why=why),)
+
+
+def cache_key(tenant: str, task: str, arm: str) -> str:
+    """Sticky for a task, and unlike for two tenants or two arms. 32 hex digits tell a provider nothing."""
+    digest = blake2b(digest_size=16, person=b"jevons.cachekey")
+    for part in (tenant, task, arm):
+        digest.update(len(part).to_bytes(4, "big") + part.encode())
+    return digest.hexdigest()
+
+
+def session_key(call: Call) -> str:
+    """Task, site and model: two prompts of one task never take each other's cache for their own."""
+    task = call.task.task if call.task is not None else call.operation
+    return f"{task}/{call.site}/{call.peek.model}"
+
+
+def pace_of(call: Call, view: View) -> Pace:
+    """The pace of a call as the table reads it; the governor prices with the same one."""
+    prompt = prompt_estimate(view.session, len(call.body))
+    return pace_at(view.session, view.now, prompt, sub=bool(call.task and call.task.parent))
