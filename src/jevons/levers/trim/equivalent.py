@@ -7,6 +7,7 @@ what no provider has cached yet, so it is never dearer.
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
@@ -30,14 +31,12 @@ _WRITTEN = ("content", "new_string", "file_text", "new_str", "plan", "prompt")
 
 
 class Rewrite(msgspec.Struct, frozen=True, kw_only=True):
-    """One result's new text. `folded` says that something is only recallable by `name`; `turns` are referred to."""
+    """One result's new text. `folded` says that something is only there by recall; `turns` are referred to."""
 
     text: str
     before: float
     after: float
     folded: bool = False
-    name: str = ""
-    label: str = ""
     turns: tuple[int, ...] = ()
 
 
@@ -46,14 +45,31 @@ class Shown:
 
     def __init__(self) -> None:
         self.index = Index()
-        self._counts: dict[str, int] = {}
+        self._named: list[tuple[int, str]] = []
+        self._counts: Counter[str] = Counter()
 
-    def label(self, tool: str, arguments: str) -> str:
+    def label(self, tool: str, arguments: str, turn: int) -> str:
         """A name for a result that a reader of the conversation can find: `Read #2 of lib/a.ex`."""
         subject = _subject(_decode(arguments))
         key = f"{tool} {subject}"
-        self._counts[key] = count = self._counts.get(key, 0) + 1
-        return f"{tool} #{count} of {subject}" if subject else f"{tool} #{count}"
+        self._named.append((turn, key))
+        self._counts[key] += 1
+        return f"{tool} #{self._counts[key]} of {subject}" if subject else f"{tool} #{self._counts[key]}"
+
+    def until(self, turn: int) -> "Shown":
+        """What was shown before a turn: for a client that changed its history."""
+        earlier = Shown()
+        earlier.index = self.index.until(turn)
+        earlier._named = [(at, key) for at, key in self._named if at < turn]
+        earlier._counts = Counter(key for _, key in earlier._named)
+        return earlier
+
+    def plain(self, label: str, text: str, turn: int) -> None:
+        """Index a result that is sent as it came."""
+        if MIN_CHARS <= len(text) <= MAX_CHARS:
+            rows = read(text)
+            lines = tuple(row.text for row in rows)
+            self.index.add(Source(label, lines, tuple(row.number for row in rows), turn))
 
     def wrote(self, tool: str, arguments: str, turn: int) -> None:
         """Index what the model itself wrote in a tool call: file contents and replacements."""
@@ -66,14 +82,13 @@ class Shown:
                 self.index.add(Source(label, lines, (0,) * len(lines), turn))
 
 
-def rewrite(shown: Shown, tool: str, arguments: str, text: str, turn: int, *, recall: bool) -> Rewrite | None:
+def rewrite(shown: Shown, label: str, text: str, turn: int, *, recall: bool) -> Rewrite | None:
     """The result's new text, or None to leave it as it is; either way its lines are indexed for later ones.
 
     Raises nothing: a text that no step understands comes out unchanged.
     """
     if not MIN_CHARS <= len(text) <= MAX_CHARS:
         return None
-    label = shown.label(tool, arguments)
     rows = read(text)
     if not any(row.number for row in rows):
         rows = read(minify(clean(text)))
@@ -89,9 +104,7 @@ def rewrite(shown: Shown, tool: str, arguments: str, text: str, turn: int, *, re
     visible = tuple(HIDDEN if at in hidden else line for at, line in enumerate(lines))
     shown.index.add(Source(label, visible, tuple(row.number for row in rows), turn))
     turns = tuple(sorted({shown.index.sources[span.source].turn for span in spans}))
-    return Rewrite(
-        text=new, before=before, after=after, folded=folded, name=name if folded else "", label=label, turns=turns
-    )
+    return Rewrite(text=new, before=before, after=after, folded=folded, turns=turns)
 
 
 def identify(text: str) -> str:
@@ -99,9 +112,7 @@ def identify(text: str) -> str:
     return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=4).hexdigest()
 
 
-def _render(
-    index: Index, rows: list[Row], spans: list[Span], name: str
-) -> tuple[list[str], frozenset[int], bool]:
+def _render(index: Index, rows: list[Row], spans: list[Span], name: str) -> tuple[list[str], frozenset[int], bool]:
     """The new lines, the positions of rows that they do not show, and whether something was folded."""
     folds = _folds(rows, spans) if name else {}
     starts = {span.start: span for span in spans}
@@ -178,5 +189,3 @@ def _subject(fields: Mapping[str, Any]) -> str:
                 return "/".join(line.split("/")[-2:])[-MAX_SUBJECT:]
             return line[:MAX_SUBJECT]
     return ""
-
-

@@ -49,6 +49,7 @@ class Index:
         self._windows: dict[int, list[tuple[int, int]]] = {}
         self._long: dict[int, tuple[int, int]] = {}
         self._size = 0
+        self._gone: set[int] = set()
 
     def add(self, source: Source) -> None:
         """Index a source's shown lines."""
@@ -67,6 +68,18 @@ class Index:
                 places = self._windows.setdefault(key, [])
                 if len(places) < MAX_CANDIDATES:
                     places.append((number, at))
+
+    def forget(self, turn: int) -> None:
+        """A turn's text is no longer shown: nothing may refer to it from now on."""
+        self._gone.add(turn)
+
+    def until(self, turn: int) -> "Index":
+        """The index as it was before a turn, without what is gone."""
+        earlier = Index()
+        for source in self.sources:
+            if source.turn < turn and source.turn not in self._gone:
+                earlier.add(source)
+        return earlier
 
     def find(self, lines: tuple[str, ...]) -> list[Span]:
         """Disjoint spans of `lines` that sources show, in order, each as long as it gets from its first line."""
@@ -90,6 +103,8 @@ class Index:
                 places.append(place)
         best: Span | None = None
         for source, start in places:
+            if self.sources[source].turn in self._gone:
+                continue
             shown = self.sources[source].lines
             length = 0
             limit = min(len(lines) - at, len(shown) - start)
