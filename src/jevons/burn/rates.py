@@ -5,13 +5,14 @@ with a slope in the context's length, and the bytes of KV per token. A model who
 one) gets three corners: served best, middling and worst. This file knows no usage and no region.
 """
 
+import re
 from functools import lru_cache
 
 import msgspec
 
 from jevons.burn import shape as outline
 from jevons.burn.band import Band, span
-from jevons.burn.roofline import Setup, Work, joules_per_token, step_work
+from jevons.burn.roofline import Setup, accelerator_seconds, joules_per_token, prefill_work, step_work
 from jevons.burn.tables import Coefficients, Device, Shape, SizeClass, Tables, load
 from jevons.core.errors import CallerError
 
@@ -24,6 +25,7 @@ OUTSIDE_FIT = 1.5
 MOVED_FAR = 10.0
 """Reading a cached token's KV from a host or another node instead of HBM: up to this many times the energy."""
 MAX_CARDS = 512
+SEPARATORS = re.compile(r"[/:_ .]")
 
 
 class Card(msgspec.Struct, frozen=True, kw_only=True):
@@ -61,10 +63,13 @@ class _Corner(msgspec.Struct, frozen=True):
 
 
 def classify(model: str, tables: Tables) -> str:
-    """The size class of a model by its name; `unknown` when no rule matches."""
-    name = model.lower()
+    """The size class of a model by its name; `unknown` when no rule matches.
+
+    A rule matches at the start of a part of the name, so that `mini` does not match `gemini`.
+    """
+    name = "-" + SEPARATORS.sub("-", model.lower())
     for part, size in tables.classes.rules:
-        if part in name:
+        if f"-{part}" in name:
             return size
     return "unknown"
 
@@ -95,8 +100,8 @@ def _corner_values(corner: _Corner, fit: Coefficients) -> dict[str, float]:
         return joules_per_token(work, corner.watts, fit) * corner.factor
 
     def prefill(context: float) -> float:
-        work = _prefill_work(shape, setup, context)
-        return joules_per_token(work, corner.watts, fit) * corner.factor
+        work = prefill_work(shape, setup, PREFILL_CHUNK, context)
+        return corner.watts * accelerator_seconds(work, fit) * corner.factor / PREFILL_CHUNK
 
     kv = outline.kv_bytes_per_token(shape, setup.kv)
     hbm = setup.device.hbm_gb_s * 1e9
@@ -111,12 +116,6 @@ def _corner_values(corner: _Corner, fit: Coefficients) -> dict[str, float]:
         "attention_flops": outline.attention_flops(shape, CONTEXT_STEP) / CONTEXT_STEP,
         "step_bytes": outline.touched_weight_bytes(shape, setup.weights, batch) / batch,
     }
-
-
-def _prefill_work(shape: Shape, setup: Setup, context: float) -> Work:
-    """A chunk of prompt: like a step of as many tokens, but their attention shares one reading of the earlier KV."""
-    chunk = step_work(shape, setup, PREFILL_CHUNK, context)
-    return msgspec.structs.replace(chunk, kv_s=chunk.kv_s / PREFILL_CHUNK, stalled=False)
 
 
 def _card(model: str, corners: list[_Corner], tables: Tables, source: str, notes: tuple[str, ...]) -> Card:

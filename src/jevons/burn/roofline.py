@@ -4,7 +4,7 @@ Theory. A step of a batch reads the weights it touches and every sequence's KV o
 (operations / peak), and pays a fixed price per layer, per sequence and per synchronised layer that no data sheet
 names: launches, sampling, scheduling. All terms are accelerator-seconds, summed over the devices of one replica:
 
-    S = a_w W/bw + a_k K/bw + a_f F/peak + n (l L + s B + y L[n>1] + h[stalled])
+    S = a_w W/bw + a_k K/bw + a_f F/peak + a_c C/link + n (l L + s B + y L[n>1] + h[stalled])
 
 Joules = rated watts x S with one set of factors, wall seconds = S / n with another; both sets are fitted (lab) to
 measured servings and shipped in data/fit.json. The factors for energy are smaller where the chip idles meanwhile.
@@ -16,6 +16,10 @@ import msgspec
 
 from jevons.burn import shape as outline
 from jevons.burn.tables import Coefficients, Device, Shape
+
+COLLECTIVES = 2.0
+"""Per layer: one after attention, one after the feed-forward part (tensor parallel; expert parallel moves as much)."""
+ACTIVATION_BYTES = 2.0
 
 
 class Setup(msgspec.Struct, frozen=True, kw_only=True):
@@ -38,6 +42,7 @@ class Work(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     weights_s: float
     kv_s: float
     flops_s: float
+    link_s: float
     layers: int
     batch: float
     devices: int
@@ -68,6 +73,7 @@ def step_work(shape: Shape, setup: Setup, batch: float, context: float, prompt_p
         weights_s=outline.touched_weight_bytes(shape, setup.weights, batch) / bandwidth,
         kv_s=moved / bandwidth,
         flops_s=flops / peak_flops(setup.device, setup.weights, setup.block_scaled),
+        link_s=_collectives_s(shape, setup, tokens),
         layers=shape.layers,
         batch=batch,
         devices=setup.devices,
@@ -78,6 +84,22 @@ def step_work(shape: Shape, setup: Setup, batch: float, context: float, prompt_p
     )
 
 
+def prefill_work(shape: Shape, setup: Setup, tokens: float, context: float) -> Work:
+    """The work of one chunk of a single prompt: `tokens` at once behind a mean of `context` earlier tokens.
+
+    The products of a step of as many sequences, but one reading of the earlier KV and one sequence's fixed price.
+    """
+    chunk = step_work(shape, setup, tokens, context)
+    return msgspec.structs.replace(chunk, kv_s=chunk.kv_s / tokens, batch=1.0, stalled=False)
+
+
+def _collectives_s(shape: Shape, setup: Setup, tokens: float) -> float:
+    """Accelerator-seconds of two ring reductions of the hidden state per layer, at the links' one-way speed."""
+    n = setup.devices
+    per_device = COLLECTIVES * shape.layers * tokens * shape.hidden * ACTIVATION_BYTES * 2.0 * (n - 1) / n
+    return n * per_device / (setup.device.link_gb_s * 1e9)
+
+
 def accelerator_seconds(work: Work, fit: Coefficients) -> float:
     """S of the module's theory: the weighted sum over the devices of the replica."""
     fixed = fit.layer_s * work.layers * (fit.block_layer if work.block_scaled else 1.0) + fit.sequence_s * work.batch
@@ -86,7 +108,8 @@ def accelerator_seconds(work: Work, fit: Coefficients) -> float:
     if work.stalled:
         fixed += fit.stall_s
     flops = fit.flops * work.flops_s * (fit.moe_flops if work.mixture else 1.0)
-    total = fit.weights * work.weights_s + fit.kv * work.kv_s + flops + work.devices * fixed
+    streams = fit.weights * work.weights_s + fit.kv * work.kv_s + fit.link * work.link_s
+    total = streams + flops + work.devices * fixed
     return total * fit.blackwell if work.blackwell else total
 
 

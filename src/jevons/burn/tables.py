@@ -123,11 +123,12 @@ class Regions(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Coefficients(msgspec.Struct, frozen=True, kw_only=True):
-    """What the roofline needs beyond data sheets: the first three multiply its times; the rest see roofline.py."""
+    """What the roofline needs beyond data sheets: the first four multiply its times; the rest see roofline.py."""
 
     weights: float
     kv: float
     flops: float
+    link: float
     layer_s: float
     sequence_s: float
     sync_s: float
