@@ -1,0 +1,1 @@
+"""Statistics that decide: e-processes, confidence sequences, thresholds, abstention. Plain Python, pure."""
