@@ -12,12 +12,14 @@ from jevons.core.errors import SettingsError
 from jevons.core.route import Provider
 from jevons.engines.http import Exchange, Limits, Pool
 
-OPENAI_PATHS = {
+PATHS = {
     "chat": "/chat/completions",
     "responses": "/responses",
     "embeddings": "/embeddings",
+    "messages": "/messages",
+    "count_tokens": "/messages/count_tokens",
 }
-ANTHROPIC_PATHS = {"messages": "/v1/messages", "count_tokens": "/v1/messages/count_tokens"}
+"""Below `/v1`, which OpenAI's base URLs hold and Anthropic's do not."""
 FORWARDED = (
     "anthropic-beta",
     "openai-organization",
@@ -136,10 +138,9 @@ class Upstream:
 
     def _path(self, surface: str) -> str:
         base = self.pool.path
-        if self.provider.dialect == "anthropic":
-            path = ANTHROPIC_PATHS[surface]
-            return base + (path.removeprefix("/v1") if base.endswith("/v1") else path)
-        return base + OPENAI_PATHS[surface]
+        if self.provider.dialect == "anthropic" and not base.endswith("/v1"):
+            base += "/v1"
+        return base + PATHS[surface]
 
     def _build(self, path: str, key: str, method: str = "POST", content_type: str = "application/json") -> bytes:
         lines = [

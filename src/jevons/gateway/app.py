@@ -131,7 +131,7 @@ class Gateway:
 
     def sweep(self) -> None:
         """Expire late upstreams, and begin to watch callers of calls that take their time."""
-        for upstream in self.world.upstreams.values():
+        for upstream in list(self.world.upstreams.values()):
             upstream.sweep()
         now = time.monotonic()
         for drive in self.active:

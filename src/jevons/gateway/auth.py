@@ -4,11 +4,11 @@ What lives here: where a key may stand, and the table of key hashes in memory. W
 stored. A key is compared by its SHA-256 only: nothing here holds or logs one, and equal time is the hash table's.
 """
 
-import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 from jevons.core.call import Caller
 from jevons.core.errors import Unauthorized
+from jevons.plans.key import LONGEST_SECRET, Key, digest
 
 ANONYMOUS = Caller(key_id="anonymous", name="anonymous", tenant="anonymous")
 WRONG = "this key is not known here, or was revoked; see `jevons keys list`, or make one with `jevons keys create`"
@@ -16,14 +16,19 @@ MISSING = "no key came with the call: send `Authorization: Bearer KEY` or `x-api
 
 
 class Keys:
-    """The live keys by hash. `replace` swaps the table when the store has changed."""
+    """The live keys by hash. `change` takes in a key that was made or revoked."""
 
     def __init__(self, *, anonymous: bool = False):
         self._callers: dict[bytes, Caller] = {}
         self._anonymous = anonymous
 
-    def replace(self, callers: Iterable[tuple[bytes, Caller]]) -> None:
-        self._callers = dict(callers)
+    def change(self, key: Key) -> None:
+        if key.revoked is not None:
+            self._callers.pop(key.digest, None)
+        else:
+            self._callers[key.digest] = Caller(
+                key_id=key.id, name=key.name, tenant=key.tenant, customer=key.customer, plan=key.plan
+            )
 
     def __len__(self) -> int:
         return len(self._callers)
@@ -34,8 +39,8 @@ class Keys:
         if not key:
             scheme, _, value = headers.get("authorization", "").partition(" ")
             key = value.strip() if scheme.lower() == "bearer" else ""
-        if key:
-            found = self._callers.get(hashlib.sha256(key.encode("utf-8", "surrogateescape")).digest())
+        if key and len(key) <= LONGEST_SECRET:
+            found = self._callers.get(digest(key))
             if found is not None:
                 return found
         if self._anonymous:

@@ -1,0 +1,180 @@
+"""Puts the gateway together from settings, and runs what runs beside its calls.
+
+What lives here: which parts there are, who is given which, and the order of starting and stopping. What it must not
+know: how any part works.
+"""
+
+import asyncio
+import contextlib
+import logging
+import random
+import time
+from collections.abc import Awaitable, Iterator, Mapping
+from typing import Any
+
+from jevons.core.call import Call
+from jevons.engines.catalogue import Catalogue, build
+from jevons.engines.http import SWEEP_S, Limits
+from jevons.engines.upstream import BreakerPolicy, Upstream
+from jevons.gateway.app import Gateway
+from jevons.gateway.auth import Keys
+from jevons.gateway.drive import World
+from jevons.gateway.local import LocalPart
+from jevons.gateway.metrics import Metrics
+from jevons.gateway.pages import pages
+from jevons.governor import choose
+from jevons.ledger.operation import Operation
+from jevons.levers.cache.exact import ExactCache
+from jevons.levers.lever import Lever, Risk, View
+from jevons.pipeline.retry import RetryPolicy
+from jevons.pipeline.run import House
+from jevons.prices.book import Book
+from jevons.settings import Settings
+from jevons.store import keys as key_rows
+from jevons.store.answers import Answers
+from jevons.store.migrate import open_database
+from jevons.store.writer import Writer
+
+log = logging.getLogger("jevons.house")
+
+EXACT_LEVERS = {"exact": Risk.EXACT, "breakpoints": Risk.EXACT, "batch": Risk.EXACT}
+"""What acts without a plan's word: the same answer by construction, and only where the arithmetic says it pays."""
+
+
+class Housekeeping:
+    """The gateway with all its parts. `start`, then serve `gateway`, then `stop`."""
+
+    def __init__(self, settings: Settings, environ: Mapping[str, str]):
+        self.settings = settings
+        self.catalogue: Catalogue = build(settings, environ)
+        self.metrics = Metrics()
+        self.keys = Keys(anonymous=settings.access.anonymous)
+        self.writer = Writer(settings.database.url, settings.database.durability, settings.database.window_s)
+        self.db = open_database(settings.database.url)
+        self._keys_at = 0
+        self.world = World(
+            upstreams={name: self._upstream(name, environ) for name in self.catalogue.providers},
+            answers=Answers(
+                max_bytes=settings.cache.max_bytes,
+                max_entry_bytes=settings.cache.max_entry_bytes,
+                ttl_s=settings.cache.ttl_s,
+            ),
+            limits=Limits(
+                connect_s=settings.timeouts.connect_s,
+                first_byte_s=settings.timeouts.first_byte_s,
+                idle_s=settings.timeouts.idle_s,
+                total_s=settings.timeouts.total_s,
+            ),
+            book=self._book if settings.database.durability == "batched" else self._book_strictly,
+            collect_bytes=settings.cache.max_entry_bytes,
+        )
+        self.gateway = Gateway(
+            world=self.world,
+            house=House(
+                levers=tuple(_levers(settings)),
+                choose=choose,
+                price=Book.load(settings.prices.overrides).price_route,
+                retry=RetryPolicy(
+                    attempts=settings.retry.attempts, base_s=settings.retry.base_s, cap_s=settings.retry.cap_s
+                ),
+                clock=time.time,
+                dice=_dice(random.Random()),
+            ),
+            catalogue=self.catalogue,
+            keys=self.keys,
+            metrics=self.metrics,
+            view=self._view,
+            pages=pages(self.catalogue, self.keys, self.metrics, self.ready),
+            max_body_bytes=settings.server.max_body_bytes,
+        )
+        self.local = LocalPart(settings.local, self.catalogue, self.world.upstreams)
+        self._tasks: list[asyncio.Task[None]] = []
+        self._gauges()
+
+    async def start(self) -> None:
+        """Load the keys and begin the work beside the calls."""
+        self._read_keys()
+        self.local.start()
+        self._tasks = [asyncio.create_task(self._sweep()), asyncio.create_task(self._follow_keys())]
+
+    async def stop(self) -> None:
+        """Stop the work beside the calls, and write what is queued."""
+        for task in self._tasks:
+            task.cancel()
+        for task in self._tasks:
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+        await self.local.stop()
+        for upstream in self.world.upstreams.values():
+            upstream.pool.close()
+        if not await asyncio.to_thread(self.writer.close):
+            log.error("the ledger could not be written: %s", self.writer.health.error)
+        self.db.close()
+
+    def ready(self) -> dict[str, Any]:
+        """Each part: `ok`, or what is wrong with it."""
+        health = self.writer.health
+        return {
+            "ledger": "ok" if health.ready and not health.error else health.error or f"{health.queued} operations wait",
+            "local model": self.local.state,
+            "draining": "draining" if self.gateway.draining else "ok",
+        }
+
+    def _upstream(self, name: str, environ: Mapping[str, str]) -> Upstream:
+        configured = self.settings.providers.get(name)
+        retry = self.settings.retry
+        return Upstream(
+            self.catalogue.providers[name],
+            environ,
+            max_connections=configured.max_connections if configured else 512,
+            breaker=BreakerPolicy(retry.breaker_failures, retry.breaker_open_s),
+        )
+
+    def _view(self, call: Call) -> View:
+        return View(now=call.at, allowed=EXACT_LEVERS)
+
+    def _book(self, operation: Operation) -> None:
+        self.metrics.count(operation)
+        self.writer.book(operation)
+
+    def _book_strictly(self, operation: Operation) -> Awaitable[None]:
+        self.metrics.count(operation)
+        return self.writer.durable(operation)
+
+    def _gauges(self) -> None:
+        gauge, writer, answers = self.metrics.gauge, self.writer, self.world.answers
+        gauge("jevons_active_calls", "Calls in flight", lambda: len(self.gateway.active))
+        gauge("jevons_ledger_queued", "Operations not yet on disk", lambda: writer.health.queued)
+        gauge("jevons_ledger_written", "Operations on disk", lambda: writer.health.written)
+        gauge("jevons_ledger_refused", "Bookings lost; anything but 0 is an alarm", lambda: writer.health.refused)
+        gauge("jevons_cache_bytes", "Bytes of answers kept", lambda: answers.size_bytes)
+        gauge("jevons_cache_entries", "Answers kept", lambda: len(answers))
+
+    async def _sweep(self) -> None:
+        while True:
+            await asyncio.sleep(SWEEP_S)
+            self.gateway.sweep()
+
+    async def _follow_keys(self) -> None:
+        while True:
+            await asyncio.sleep(key_rows.POLL_S)
+            try:
+                await asyncio.to_thread(self._read_keys)
+            except self.db.transient as error:
+                log.warning("the keys could not be read, the known ones stay: %s", error)
+
+    def _read_keys(self) -> None:
+        """Take in what has changed since the last look."""
+        for key in key_rows.changes_since(self.db, self._keys_at):
+            self.keys.change(key)
+            self._keys_at = key.changed
+
+
+def _levers(settings: Settings) -> Iterator[Lever]:
+    if settings.cache.exact:
+        yield ExactCache()
+
+
+def _dice(source: random.Random) -> Iterator[float]:
+    while True:
+        yield source.random()
