@@ -21,6 +21,9 @@ SMALL_FIRST_PROMPT = 16_384
 PRIOR_TOKENS = 1_000_000
 """Tokens of its own that a cell needs to outweigh the coarser cell above it."""
 
+PRIOR_CALLS = 50
+"""Calls that the even chance of a further call weighs before any history."""
+
 RATE_BOUNDS = (0.03, 0.06)
 """Pauses per call, shrunk towards 1 in 24, at which a session counts as rarely, sometimes, often paused."""
 
@@ -50,7 +53,8 @@ class Request(msgspec.Struct, frozen=True, gc=False):
 
 
 Table = Mapping[str, tuple[int, int]]
-"""Cell -> (tokens, bridged tokens). A cell is named from coarse to fine: `main`, `main/runs`, `main/runs/often`."""
+"""Cell -> (tokens, bridged tokens). A cell is named from coarse to fine: `main`, `main/runs`, `main/runs/often`.
+`main/next` holds (calls, calls followed by another within five minutes)."""
 
 
 def step(pace: Pace, gap_s: float | None, prompt: int, *, sub: bool = False) -> Pace:
@@ -84,6 +88,12 @@ def chance(table: Table, pace: Pace) -> int:
     return share
 
 
+def survival(table: Table, pace: Pace) -> int:
+    """Parts per million: the chance that another call follows within five minutes and finds the prefix alive."""
+    calls, followed = table.get(f"{cells(pace)[0]}/next", (0, 0))
+    return (followed * MILLION + PRIOR_CALLS * MILLION // 2) // (calls + PRIOR_CALLS)
+
+
 def fit(sessions: Iterable[tuple[bool, Sequence[Request]]], prior: Table | None = None) -> dict[str, tuple[int, int]]:
     """The table from finished sessions, each (is a sub-agent, its requests), added to a prior table."""
     table = dict(prior or {})
@@ -94,9 +104,15 @@ def fit(sessions: Iterable[tuple[bool, Sequence[Request]]], prior: Table | None 
             pace = step(pace, gap, request.prompt, sub=sub)
             tokens, bridged = fate(requests, index)
             for cell in cells(pace):
-                before = table.get(cell, (0, 0))
-                table[cell] = (before[0] + tokens, before[1] + bridged)
+                _count(table, cell, tokens, bridged)
+            followed = index + 1 < len(requests) and requests[index + 1].at - request.at <= SHORT_S
+            _count(table, f"{cells(pace)[0]}/next", 1, followed)
     return table
+
+
+def _count(table: dict[str, tuple[int, int]], cell: str, size: int, hits: int) -> None:
+    before = table.get(cell, (0, 0))
+    table[cell] = (before[0] + size, before[1] + hits)
 
 
 def fate(requests: Sequence[Request], index: int) -> tuple[int, int]:
