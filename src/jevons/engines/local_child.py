@@ -1,7 +1,6 @@
 """The child process of the local engine: llama.cpp's own HTTP server, through xllamacpp, on a loopback port.
 
-Started only by `local.py`. It reads one JSON line of options from its input, answers with one JSON line, and then
-serves until that input ends: so it never outlives its parent, however the parent dies. It must not know the gateway.
+Started only by `local_process.py`, whose protocol it keeps. It must not know the gateway.
 """
 
 import json
@@ -11,6 +10,8 @@ import threading
 from typing import Any
 
 import msgspec
+
+from jevons.engines.local_process import follow_parent
 
 KV_TYPES = {"f32": "F32", "f16": "F16", "bf16": "BF16", "q8_0": "Q8_0", "q5_1": "Q5_1", "q5_0": "Q5_0",
             "q4_1": "Q4_1", "q4_0": "Q4_0"}  # fmt: skip
@@ -68,12 +69,7 @@ def main() -> int:
     options = msgspec.json.decode(sys.stdin.buffer.readline(), type=Options)
     held: list[Any] = []
 
-    def wait_for_parent() -> None:
-        while os.read(0, 4096):
-            pass
-        os._exit(0)
-
-    threading.Thread(target=wait_for_parent, daemon=True).start()
+    threading.Thread(target=follow_parent, daemon=True).start()
     try:
         import xllamacpp
 
