@@ -20,7 +20,7 @@ from typing import Any
 
 import msgspec
 
-from benchmarks.trim_traces import BOOKS, CallMade, Meter, Segment, Trace, load
+from benchmarks.trim_traces import BOOKS, Meter, Segment, Trace, load
 from jevons.core.call import Call, Caller, Peek, Surface
 from jevons.core.prompt import Prompt, Text, ToolResult, ToolUse, Turn
 from jevons.core.usage import Usage
@@ -66,6 +66,8 @@ class Lever:
         self._prompt: Prompt | None = None
         self.lever = TrimLever(lambda _: self._prompt, lambda _call, _view: rates)
         self._risk = risk
+        self.spent = 0.0
+        """CPU seconds of the last call: offer and learn, without this script's own counting."""
         self._memory: dict[str, Any] = {}
 
     def __call__(self, segment: Segment, number: int, name: str) -> tuple[Edit, ...]:
@@ -76,13 +78,20 @@ class Lever:
             peek=Peek(model=""), body=b"", headers={}, at=made.at, site="s",
         )  # fmt: skip
         view = View(now=made.at, allowed={"trim": self._risk}, memory={"trim": self._memory})
+        started = time.process_time()
         offers = _result(self.lever.offer(call, view))
+        self.spent = time.process_time() - started
         chosen = tuple(offers[-1:])
         edits = chosen[0].effect.edits if chosen else ()
-        saved = sum(tokens(segment.turns[e.turn].parts[e.part]) - _size(e.text or "") for e in edits)
-        whole = sum(_sizes(segment)[: made.turns])
-        usage = Usage(input=round(segment.overhead + segment.scale * (whole - saved)))
-        for change in self.lever.learn(Outcome(call=call, chosen=chosen, usage=usage, cost_nano=0, notes=view.notes)):
+        touched = {edit.turn for edit in edits}
+        sent = apply(self._prompt, edits)
+        sizes = _sizes(segment)
+        size = sum(_edited_size(sent.turns[at]) if at in touched else sizes[at] for at in range(made.turns))
+        usage = Usage(input=round(segment.overhead + segment.scale * size))
+        started = time.process_time()
+        changes = self.lever.learn(Outcome(call=call, chosen=chosen, usage=usage, cost_nano=0, notes=view.notes))
+        self.spent += time.process_time() - started
+        for change in changes:
             self._memory[change.key] = change.value
         return edits
 
@@ -112,11 +121,11 @@ def _size(text: str) -> float:
     return _TEXT_SIZES[text]
 
 
-def untouched(segment: Segment, number: int, name: str) -> tuple[Edit, ...]:
+def untouched(_segment: Segment, _number: int, _name: str) -> tuple[Edit, ...]:
     return ()
 
 
-def mask(segment: Segment, number: int, name: str) -> tuple[Edit, ...]:
+def mask(segment: Segment, number: int, _name: str) -> tuple[Edit, ...]:
     """Results older than the last MASK_CALLS calls are left out, anew at each call."""
     if number < MASK_CALLS:
         return ()
@@ -223,7 +232,7 @@ class Judge:
         self._segment, self._meter, self._result = segment, meter, result
         self._back: list[str] = []
 
-    def look(self, made: CallMade, wanted: Quotes, sent: Prompt) -> None:
+    def look(self, wanted: Quotes, sent: Prompt) -> None:
         """Count what the answer needs and its prompt lacks, and charge a re-read of each result that had it."""
         changed = [
             (old, new) for old, new in zip(self._segment.turns, sent.turns, strict=False) if old is not new
@@ -264,7 +273,8 @@ def replay(traces: Sequence[Trace], wanted: Mapping[int, list[Quotes]], rates: R
             for at, made in enumerate(segment.calls):
                 started = time.process_time()
                 edits = policy(segment, at, f"{trace.id}/{number}")
-                result.cpu_s.append(time.process_time() - started)
+                spent = policy.spent if isinstance(policy, Lever) else time.process_time() - started
+                result.cpu_s.append(spent)
                 prompt = Prompt(model="", turns=segment.turns[: made.turns])
                 sent = apply(prompt, edits)
                 edited = {edit.turn for edit in edits}
@@ -276,7 +286,7 @@ def replay(traces: Sequence[Trace], wanted: Mapping[int, list[Quotes]], rates: R
                     for turn in range(made.turns)
                 ]
                 meter.charge(charged, made.at, segment.scale * made.output)
-                judge.look(made, wanted[id(segment)][at], sent)
+                judge.look(wanted[id(segment)][at], sent)
             result.bill += meter.bill
             result.rereads += meter.rereads
             bill += meter.bill + meter.rereads

@@ -107,8 +107,10 @@ def _turn(message: dict[str, Any]) -> Turn:
         parts.append(Thinking(message["reasoning"]))
     if text:
         parts.append(Text(text))
-    for call in message.get("tool_calls") or ():
-        parts.append(ToolUse(call["id"], call["function"]["name"], call["function"]["arguments"]))
+    parts += [
+        ToolUse(call["id"], call["function"]["name"], call["function"]["arguments"])
+        for call in message.get("tool_calls") or ()
+    ]
     return Turn(message["role"], tuple(parts))
 
 

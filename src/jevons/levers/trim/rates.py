@@ -6,6 +6,8 @@ name and no money: the same numbers come from a price book, and all sums are in 
 
 import msgspec
 
+from jevons.prices import prefix
+
 
 class Rates(msgspec.Struct, frozen=True, kw_only=True):
     """Relative prices, plain input = 1. `write` is what a token costs when it enters the cache."""
@@ -15,6 +17,13 @@ class Rates(msgspec.Struct, frozen=True, kw_only=True):
     output: float
     ttl_s: float
     """Seconds after which an unused prefix is gone; 0 when nothing is cached."""
+
+    @classmethod
+    def of(cls, rates: prefix.Rates, ttl_s: float, *, hour: bool = False) -> "Rates":
+        """From a price book's rates and how long the session's prefix lives; `hour`: it is written for an hour."""
+        plain = max(1, rates.input)
+        write = rates.cache_write_1h if hour else rates.cache_write_5m
+        return cls(read=rates.cached / plain, write=write / plain, output=rates.output / plain, ttl_s=ttl_s)
 
     def expired(self, idle_s: float) -> bool:
         return idle_s >= self.ttl_s
