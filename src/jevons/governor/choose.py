@@ -80,10 +80,11 @@ class Governor:
         pace = pace_at(session, view.now, prompt, sub=bool(call.task and call.task.parent))
         table, terms = self._table(call.site), self._lookup.terms(view.routes[0], view.now)
         caches = terms is not None and prompt >= terms.min_tokens and (not terms.marked or MARK in call.body)
+        found = 1.0 - session.unsteady if session is not None else 1.0
         return Facts(
             prompt=prompt,
-            hour=stand.hour,
-            held=stand.held,
+            hour=int(stand.hour * found),
+            held=int(stand.held * found),
             output=session.output
             if session is not None
             else min(TYPICAL_OUTPUT, call.peek.max_tokens or TYPICAL_OUTPUT),

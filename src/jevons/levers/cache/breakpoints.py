@@ -8,6 +8,7 @@ client says itself (a `ttl`, a key) is respected. It must not know how a body is
 
 from collections.abc import Callable, Generator, Sequence
 from hashlib import blake2b
+from zlib import crc32
 
 import msgspec
 
@@ -15,7 +16,7 @@ from jevons.core.ask import Answer, Ask, Change
 from jevons.core.call import Call, Surface
 from jevons.core.route import Route
 from jevons.levers.cache.pauses import Pace, Table, chance
-from jevons.levers.cache.session import Session, Standing, advance, pace_at, prompt_estimate, standing
+from jevons.levers.cache.session import Session, Standing, Tools, advance, pace_at, prompt_estimate, shuffled, standing
 from jevons.levers.lever import Effect, Offer, Outcome, Risk, View
 from jevons.prices.prefix import Rates, pico_hour_gain
 from jevons.prices.terms import Terms
@@ -52,6 +53,11 @@ class _Body(msgspec.Struct):
     system: msgspec.Raw | None = None
     tools: list[msgspec.Raw] | None = None
 
+    @property
+    def last(self) -> int:
+        """The last turn, as the neutral prompt counts."""
+        return len(self.messages) - 1 + (self.system is not None)
+
 
 class Breakpoints:
     """See the module's first lines. `table` is asked by the call site's name: its own history, or the shipped one."""
@@ -70,30 +76,34 @@ class Breakpoints:
         terms = self._lookup.terms(view.routes[0], view.now)
         if terms is None:
             return ()
-        if terms.marked:
-            return self._marks(call, view, terms)
-        return _key(call, view, terms)
+        body = msgspec.json.decode(call.body, type=_Body)
+        view.notes[self.name] = note = Note(view.session, body.last, _tools(body))
+        found = self._marks(call, view, terms, body) if terms.marked else _key(call, view, terms)
+        return (*found, *_steady(note, prompt_estimate(view.session, len(call.body))))
 
     def learn(self, outcome: Outcome) -> Sequence[Change]:
         call, usage = outcome.call, outcome.usage
-        if call.task is None or usage is None or usage.prompt == 0:
-            return ()
         note: Note | None = outcome.notes.get(self.name)
-        before, turn = (note.session, note.turn) if note is not None else (None, -1)
-        sub = bool(call.task.parent)
-        now = advance(before, call.at, usage, body_bytes=len(call.body), turn=turn, sub=sub)
+        if call.task is None or usage is None or usage.prompt == 0 or note is None:
+            return ()
+        now = advance(
+            note.session,
+            call.at,
+            usage,
+            body_bytes=len(call.body),
+            turn=note.turn,
+            sub=bool(call.task.parent),
+            tools=note.tools,
+        )
         return (Change(STORE, session_key(call), now),)
 
-    def _marks(self, call: Call, view: View, terms: Terms) -> Sequence[Offer]:
+    def _marks(self, call: Call, view: View, terms: Terms, body: _Body) -> Sequence[Offer]:
         if call.surface != Surface.MESSAGES:  # a translated call: its breakpoints are the translation's to place
             return ()
         session: Session | None = view.session
-        body = msgspec.json.decode(call.body, type=_Body)
-        last = len(body.messages) - 1 + (body.system is not None)
-        view.notes[self.name] = Note(session, last)
         rates = self._lookup.rates(view.routes[0], "", view.now)
         prompt = prompt_estimate(session, len(call.body))
-        if rates is None or prompt < terms.min_tokens or last < 0 or (MARK in call.body and TTL in call.body):
+        if rates is None or prompt < terms.min_tokens or body.last < 0 or (MARK in call.body and TTL in call.body):
             return ()
         stand = standing(session, view.now, prompt)
         pace = pace_at(session, view.now, prompt, sub=bool(call.task and call.task.parent))
@@ -111,6 +121,7 @@ class Note(msgspec.Struct, frozen=True):
 
     session: Session | None
     turn: int
+    tools: Tools | None
 
 
 def lifetime(rates: Rates, stand: Standing, chance_ppm: int) -> str:
@@ -123,7 +134,7 @@ def lifetime(rates: Rates, stand: Standing, chance_ppm: int) -> str:
 def places(body: _Body, session: Session | None, stand: Standing, ttl: str) -> tuple[tuple[int, str], ...]:
     """At most four breakpoints, hours before minutes: the tools or the system (what survives an edited history), the
     last one that may be out of sight of the new one, and the end."""
-    last = len(body.messages) - 1 + (body.system is not None)
+    last = body.last
     marks: dict[int, str] = {}
     if body.system is not None:
         marks[0] = ttl if stand.hour == 0 else "1h"
@@ -165,6 +176,27 @@ def _key(call: Call, view: View, terms: Terms) -> Sequence[Offer]:
     effect = Effect(cache_key=cache_key(call.caller.tenant, call.task.task, arm), regained_tokens=gained)
     why = f"one cache key a task; about {gained} tokens more are found cached (modelled)"
     return (Offer(lever=Breakpoints.name, risk=Risk.EXACT, effect=effect, why=why),)
+
+
+def _tools(body: _Body) -> Tools | None:
+    if not body.tools:
+        return None
+    sums = [crc32(tool) for tool in body.tools]
+    ordered = 0
+    for each in sums:
+        ordered = (ordered * 31 + each) & 0xFFFF_FFFF_FFFF
+    return Tools(ordered, sum(sums))
+
+
+def _steady(note: "Note", prompt: int) -> Sequence[Offer]:
+    """The tools in one order, where the client has been seen to shuffle them: the same tools, other bytes."""
+    session = note.session
+    if session is None or note.tools is None or not (session.reorders or shuffled(session.tools, note.tools)):
+        return ()
+    regained = int(min(prompt, session.prompt) * max(session.unsteady, 1 / (session.pace.calls + 3)))
+    why = f"tools came in another order {session.reorders + 1} times; about {regained} tokens a call stay cached"
+    effect = Effect(stable_tools=True, regained_tokens=regained)
+    return (Offer(lever=Breakpoints.name, risk=Risk.EQUIVALENT, effect=effect, why=why),)
 
 
 def cache_key(tenant: str, task: str, arm: str) -> str:

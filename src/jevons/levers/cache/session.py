@@ -34,10 +34,22 @@ class Session(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     hour_turn: int = -1
     held_turn: int = -1
     """The turns that those two positions end; -1: none."""
-    tools: int = 0
-    """A digest of the tools' names in their order, 0 for none."""
+    tools: "Tools | None" = None
+    """The tools as the client sent them last."""
     reorders: int = 0
     """Times that the same tools came in another order."""
+
+    @property
+    def unsteady(self) -> float:
+        """Share of calls that come with the tools in another order: the prefix is lost from its start."""
+        return self.reorders / (self.pace.calls + 2)
+
+
+class Tools(msgspec.Struct, frozen=True, gc=False):
+    """Digests of a call's tools: in their order, and in any order."""
+
+    ordered: int
+    unordered: int
 
 
 class Standing(msgspec.Struct, frozen=True, gc=False):
@@ -86,7 +98,14 @@ def prompt_estimate(session: Session | None, body_bytes: int) -> int:
 
 
 def advance(
-    session: Session | None, at: float, usage: Usage, *, body_bytes: int = 0, turn: int = -1, sub: bool = False
+    session: Session | None,
+    at: float,
+    usage: Usage,
+    *,
+    body_bytes: int = 0,
+    turn: int = -1,
+    sub: bool = False,
+    tools: Tools | None = None,
 ) -> Session:
     """The session after a reply to a call sent at `at`, whose last breakpoint ended `turn`. What the provider reports
     wins: one-hour tokens precede five-minute ones, so the positions follow from the four counts."""
@@ -110,4 +129,11 @@ def advance(
         held=max(hour, held),
         hour_turn=hour_turn,
         held_turn=turn if held else -1,
+        tools=tools,
+        reorders=old.reorders + shuffled(old.tools, tools),
     )
+
+
+def shuffled(before: Tools | None, now: Tools | None) -> bool:
+    """The same tools in another order."""
+    return before is not None and now is not None and before.unordered == now.unordered and before != now
