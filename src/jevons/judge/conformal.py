@@ -14,12 +14,14 @@ from collections.abc import Sequence
 
 import msgspec
 
-CONFIDENCE = 0.95
-"""How surely the promise holds for the whole future of an unchanged stream."""
+CONFIDENCE = 0.99
+"""How surely the promise holds for the whole future of an unchanged stream. At .95 a promise held in truth is still seen
+broken on one finite sample in eight (banking77, 2,700 served); .99 costs two points of share and is seen kept."""
 STEPS = 60
 """Thresholds tried, at evenly spaced shares served; the fixed sequence stops at the first failure."""
-LEAST = 30
-"""Served calibration answers below which no threshold is tried."""
+FIRST_SHARE = 0.25
+"""Where the sequence starts: a quarter of the calls served. Starting with the few most confident ones fails on a single
+mislabelled call."""
 
 
 class Abstention(msgspec.Struct, frozen=True):
@@ -38,17 +40,16 @@ def calibrate(
     """The lowest threshold that keeps the promise with the given confidence. Serves nothing when none does."""
     order = sorted(range(len(scores)), key=lambda index: -scores[index])
     best = Abstention(math.inf, 0.0, 1.0, promise, len(order))
+    first = max(math.ceil(FIRST_SHARE * len(order)), 2 * needed(promise, confidence))
     served = wrong = 0
     for step in range(1, STEPS + 1):
-        upto = max(LEAST, round(len(order) * step / STEPS))
-        if upto <= served or upto > len(order):
+        upto = round(len(order) * step / STEPS)
+        if upto < first:
             continue
         wrong += sum(not agreed[order[index]] for index in range(served, upto))
         served = upto
         if binomial_tail(wrong, served, 1.0 - promise) > 1.0 - confidence:
-            if wrong > served * (1.0 - promise) or served >= needed(promise, confidence):
-                break
-            continue
+            break
         best = Abstention(scores[order[upto - 1]], served / len(order), 1.0 - wrong / served, promise, len(order))
     return best
 

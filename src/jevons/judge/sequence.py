@@ -54,7 +54,7 @@ def multiple(n: int, mixture: float, alpha: float) -> float:
 
 def interval(estimate: Estimate, width: float) -> Interval:
     """Value plus and minus `width` standard errors."""
-    reach = width * math.sqrt(max(estimate.variance, 0.0))
+    reach = width * abs(estimate.variance) ** 0.5  # rounding may leave a variance of -1e-20
     return Interval(estimate.value - reach, estimate.value, estimate.value + reach)
 
 
@@ -115,7 +115,7 @@ def observe(state: Bernstein, outcome: float) -> Bernstein:
     variance = state.spread / t
     bet = min(0.5, math.sqrt(2.0 * log_alpha / (variance * t * math.log1p(t))))
     before = state.total / t
-    cost = 4.0 * (outcome - before) ** 2 * (-math.log1p(-bet) - bet) / 4.0
+    cost = (outcome - before) ** 2 * (-math.log1p(-bet) - bet)
     total = state.total + outcome
     after = total / (t + 1)
     bets, weighted, paid = state.bets + bet, state.weighted + bet * outcome, state.paid + cost
