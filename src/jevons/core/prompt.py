@@ -32,6 +32,7 @@ class Image(msgspec.Struct, frozen=True, tag="image"):
     url: str = ""
     detail: str = ""
     cache: CacheMark | None = None
+    file_id: str = ""
 
 
 class Document(msgspec.Struct, frozen=True, tag="document"):
@@ -43,6 +44,7 @@ class Document(msgspec.Struct, frozen=True, tag="document"):
     file_id: str = ""
     title: str = ""
     cache: CacheMark | None = None
+    extra: dict[str, Any] | None = None
 
 
 class Thinking(msgspec.Struct, frozen=True, tag="thinking"):
@@ -134,6 +136,7 @@ class Prompt(msgspec.Struct, frozen=True, kw_only=True):
     schema: dict[str, Any] | None = None
     """Structured output: the JSON Schema; `{}` asks for any JSON object."""
     schema_name: str = ""
+    schema_strict: bool | None = None
     stream: bool = False
     metadata: dict[str, Any] | None = None
     user: str = ""

@@ -24,6 +24,21 @@ _ANTHROPIC_TYPES = {
     529: "overloaded_error",
 }
 """Anthropic's error types by status, as its API reference lists them."""
+TO_ANTHROPIC = {
+    "server_error": "api_error",
+    "insufficient_quota": "billing_error",
+    "requests": "rate_limit_error",
+    "tokens": "rate_limit_error",
+    "service_unavailable_error": "overloaded_error",
+}
+"""OpenAI's words for kinds of errors that Anthropic calls otherwise."""
+TO_OPENAI = {
+    "api_error": "server_error",
+    "overloaded_error": "server_error",
+    "timeout_error": "server_error",
+    "billing_error": "insufficient_quota",
+    "request_too_large": "invalid_request_error",
+}
 
 
 def error_body(dialect: str, error: JevonsError) -> bytes:

@@ -104,3 +104,43 @@ def _count(raw: dict[str, Any], name: str) -> int:
     if type(found) is float and 0 <= found <= MAX_TOKENS:
         return int(found)
     return 0
+
+
+def write_chat(usage: Usage) -> dict[str, Any]:
+    """Usage as chat completions report it: prompt tokens with cached and written ones inside."""
+    return {
+        "prompt_tokens": usage.prompt,
+        "completion_tokens": usage.output,
+        "total_tokens": usage.prompt + usage.output,
+        "prompt_tokens_details": _read_details(usage),
+        "completion_tokens_details": {"reasoning_tokens": usage.reasoning},
+    }
+
+
+def write_responses(usage: Usage) -> dict[str, Any]:
+    """Usage as Responses report it."""
+    return {
+        "input_tokens": usage.prompt,
+        "input_tokens_details": _read_details(usage),
+        "output_tokens": usage.output,
+        "output_tokens_details": {"reasoning_tokens": usage.reasoning},
+        "total_tokens": usage.prompt + usage.output,
+    }
+
+
+def write_messages(usage: Usage) -> dict[str, Any]:
+    """Usage as Messages report it: side by side."""
+    return {
+        "input_tokens": usage.input,
+        "cache_creation_input_tokens": usage.cache_write_5m + usage.cache_write_1h,
+        "cache_read_input_tokens": usage.cached,
+        "cache_creation": {
+            "ephemeral_5m_input_tokens": usage.cache_write_5m,
+            "ephemeral_1h_input_tokens": usage.cache_write_1h,
+        },
+        "output_tokens": usage.output,
+    }
+
+
+def _read_details(usage: Usage) -> dict[str, int]:
+    return {"cached_tokens": usage.cached, "cache_write_tokens": usage.cache_write_5m + usage.cache_write_1h}

@@ -1,0 +1,1 @@
+"""OpenAI chat completions, as its API reference and the types of the `openai` SDK describe them."""

@@ -1,0 +1,1 @@
+"""Anthropic Messages, as its API reference and the types of the `anthropic` SDK describe them."""
