@@ -4,6 +4,7 @@ The pipeline and the levers are generators: they yield an ask and are sent the a
 gateway (sockets, stores, the wall clock) and replay (recorded answers, its own clock). An ask holds only values.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -105,6 +106,8 @@ class Relay(msgspec.Struct, frozen=True, kw_only=True):
     source: str = ""
     """The dialect of the stream; it is translated when the caller speaks another."""
     strip_usage: bool = False
+    include_usage: bool = True
+    """A translated chat stream carries usage only for a client that asked."""
     collect: bool = False
     """Also keep the whole stream, for a cache."""
     public_model: str = ""
@@ -133,6 +136,20 @@ class Book(msgspec.Struct, frozen=True):
     """
 
     operation: Any
+
+
+class Reserve(msgspec.Struct, frozen=True):
+    """Take claims (plans.budget.Claim) from their counters, all or none. Answer: plans.budget.Granted | Denied."""
+
+    operation: str
+    claims: tuple[Any, ...]
+
+
+class Settle(msgspec.Struct, frozen=True):
+    """Replace an operation's reservation by what it took, by counter. Answer: None."""
+
+    operation: str
+    took: Mapping[str, int]
 
 
 class Pause(msgspec.Struct, frozen=True):
@@ -176,6 +193,6 @@ class Change(msgspec.Struct, frozen=True):
     value: Any
 
 
-Ask = Find | Keep | Change | Embed | Send | Relay | Book | Pause | Defer | Shadow
+Ask = Find | Keep | Change | Embed | Reserve | Settle | Send | Relay | Book | Pause | Defer | Shadow
 Answer = Any
 """Each ask names its answer's type in its docstring."""

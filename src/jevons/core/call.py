@@ -58,6 +58,8 @@ class TaskRef(msgspec.Struct, frozen=True, kw_only=True):
 
     task: str
     parent: str = ""
+    root: str = ""
+    """The task at the top of the tree of sub-agents; empty: this one."""
     name: str = ""
     source: str = "none"
     """header | metadata | session | conversation | traceparent | prompt_cache_key | chain | new"""

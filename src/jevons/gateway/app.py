@@ -17,7 +17,7 @@ from jevons.core.errors import CallerError, JevonsError, NotFound, OurError
 from jevons.engines.catalogue import Catalogue
 from jevons.gateway.asgi import ASGIReceive, ASGISend, read_body, send_error, wanted
 from jevons.gateway.auth import Keys
-from jevons.gateway.drive import Drive, World
+from jevons.gateway.drive import LEASE_S, Drive, World
 from jevons.gateway.metrics import Metrics
 from jevons.gateway.pages import Page
 from jevons.levers.lever import View
@@ -133,8 +133,12 @@ class Gateway:
         """Expire late upstreams, and begin to watch callers of calls that take their time."""
         for upstream in list(self.world.upstreams.values()):
             upstream.sweep()
+        self.world.counters.expire(time.time())
         now = time.monotonic()
         for drive in self.active:
+            if now - drive.renewed > LEASE_S / 4:
+                drive.renewed = now
+                self.world.counters.renew(drive.call.operation, time.time() + LEASE_S)
             if not drive.watched and now - drive.begun > WATCH_AFTER_S:
                 drive.watched = True
                 task = asyncio.ensure_future(drive.watch())

@@ -24,8 +24,10 @@ from jevons.core.ask import (
     Pause,
     Relay,
     Relayed,
+    Reserve,
     Send,
     Sent,
+    Settle,
     Shadow,
 )
 from jevons.core.call import Call
@@ -35,7 +37,12 @@ from jevons.engines.upstream import Breaker, Upstream
 from jevons.gateway.asgi import ASGIReceive, ASGISend
 from jevons.gateway.pump import Pump
 from jevons.store.answers import Answers
+from jevons.store.counters import Counters
+from jevons.store.memory import Memory
 from jevons.wire.facts import facts
+
+LEASE_S = 120.0
+"""How long a reservation outlives its last sign of life; a running call renews it."""
 
 Pipeline = Generator[Ask, Answer, None]
 
@@ -45,6 +52,8 @@ class World(msgspec.Struct):
 
     upstreams: dict[str, Upstream]
     answers: Answers
+    counters: Counters
+    memory: Memory
     limits: Limits
     book: Callable[[Any], Awaitable[None] | None]
     collect_bytes: int = 1024 * 1024
@@ -65,6 +74,7 @@ class Drive:
         "call",
         "gone",
         "provider_key",
+        "renewed",
         "watched",
     )
 
@@ -73,7 +83,7 @@ class Drive:
         self.gone = False
         self.watched = False
         self.answered = False
-        self.begun = time.monotonic()
+        self.begun = self.renewed = time.monotonic()
         self.provider_key = provider_key
         self._task: asyncio.Task[Any] | None = None
         self._receive = receive
@@ -124,7 +134,7 @@ class Drive:
             return
 
     async def _answer_ours(self, ask: Ask) -> Answer:
-        return await self._answer(ask) if isinstance(ask, Book | Keep | Change) else None
+        return await self._answer(ask) if isinstance(ask, Book | Settle | Keep | Change) else None
 
     async def _answer(self, ask: Ask) -> Answer:
         if isinstance(ask, Send):
@@ -134,13 +144,19 @@ class Drive:
         if isinstance(ask, Book):
             waiting = self._world.book(ask.operation)
             return None if waiting is None else await waiting
+        if isinstance(ask, Reserve):
+            return self._world.counters.reserve(ask.operation, ask.claims, time.time() + LEASE_S)
+        if isinstance(ask, Settle):
+            return self._world.counters.settle(ask.operation, ask.took)
         if isinstance(ask, Find):
             return await self._world.answers.find(ask.tenant, ask.key, time.time(), wait=ask.wait)
         if isinstance(ask, Keep):
             return self._world.answers.keep(ask.tenant, ask.key, ask.stored, time.time())
         if isinstance(ask, Pause):
             return await asyncio.sleep(ask.seconds)
-        if isinstance(ask, Embed | Defer | Shadow | Change):
+        if isinstance(ask, Change):
+            return self._world.memory.put(ask.store, self.call.caller.tenant, ask.key, ask.value)
+        if isinstance(ask, Embed | Defer | Shadow):
             return None
         raise OurError(f"no one answers {type(ask).__name__}")
 

@@ -19,20 +19,27 @@ from jevons.engines.upstream import BreakerPolicy, Upstream
 from jevons.gateway.app import Gateway
 from jevons.gateway.auth import Keys
 from jevons.gateway.drive import World
+from jevons.gateway.governing import governing
 from jevons.gateway.local import LocalPart
 from jevons.gateway.metrics import Metrics
 from jevons.gateway.pages import pages
-from jevons.governor import choose
 from jevons.ledger.operation import Operation
+from jevons.levers.cache.breakpoints import STORE as SESSIONS
+from jevons.levers.cache.breakpoints import session_key
 from jevons.levers.cache.exact import ExactCache
-from jevons.levers.lever import Lever, Risk, View
+from jevons.levers.lever import Risk, View
 from jevons.pipeline.retry import RetryPolicy
 from jevons.pipeline.run import House
+from jevons.plans.plan import NO_PLAN, Customer, Plan
 from jevons.prices.book import Book
 from jevons.settings import Settings
 from jevons.store import keys as key_rows
+from jevons.store import plans as plan_rows
 from jevons.store.answers import Answers
+from jevons.store.counters import Counters
+from jevons.store.memory import Memory
 from jevons.store.migrate import open_database
+from jevons.store.spent import spent_in_ledger
 from jevons.store.writer import Writer
 
 log = logging.getLogger("jevons.house")
@@ -51,7 +58,11 @@ class Housekeeping:
         self.keys = Keys(anonymous=settings.access.anonymous)
         self.writer = Writer(settings.database.url, settings.database.durability, settings.database.window_s)
         self.db = open_database(settings.database.url)
-        self._keys_at = 0
+        self._reader = open_database(settings.database.url)
+        self.plans: dict[str, Plan] = {}
+        self.customers: dict[str, Customer] = {}
+        self._allowed: dict[str, Mapping[str, Risk]] = {}
+        self._keys_at = self._plans_at = 0
         self.world = World(
             upstreams={name: self._upstream(name, environ) for name in self.catalogue.providers},
             answers=Answers(
@@ -59,6 +70,8 @@ class Housekeeping:
                 max_entry_bytes=settings.cache.max_entry_bytes,
                 ttl_s=settings.cache.ttl_s,
             ),
+            memory=Memory(),
+            counters=Counters(self._spent_before),
             limits=Limits(
                 connect_s=settings.timeouts.connect_s,
                 first_byte_s=settings.timeouts.first_byte_s,
@@ -68,12 +81,14 @@ class Housekeeping:
             book=self._book if settings.database.durability == "batched" else self._book_strictly,
             collect_bytes=settings.cache.max_entry_bytes,
         )
+        book = Book.load(settings.prices.overrides, settings.local.usd_per_hour)
+        breakpoints, choose = governing(book)
         self.gateway = Gateway(
             world=self.world,
             house=House(
-                levers=tuple(_levers(settings)),
+                levers=(*([ExactCache()] if settings.cache.exact else []), breakpoints),
                 choose=choose,
-                price=Book.load(settings.prices.overrides).price_route,
+                price=book.price_route,
                 retry=RetryPolicy(
                     attempts=settings.retry.attempts, base_s=settings.retry.base_s, cap_s=settings.retry.cap_s
                 ),
@@ -93,9 +108,9 @@ class Housekeeping:
 
     async def start(self) -> None:
         """Load the keys and begin the work beside the calls."""
-        self._read_keys()
+        self._follow()
         self.local.start()
-        self._tasks = [asyncio.create_task(self._sweep()), asyncio.create_task(self._follow_keys())]
+        self._tasks = [asyncio.create_task(self._sweep()), asyncio.create_task(self._follow_changes())]
 
     async def stop(self) -> None:
         """Stop the work beside the calls, and write what is queued."""
@@ -110,6 +125,7 @@ class Housekeeping:
         if not await asyncio.to_thread(self.writer.close):
             log.error("the ledger could not be written: %s", self.writer.health.error)
         self.db.close()
+        self._reader.close()
 
     def ready(self) -> dict[str, Any]:
         """Each part: `ok`, or what is wrong with it."""
@@ -131,7 +147,21 @@ class Housekeeping:
         )
 
     def _view(self, call: Call) -> View:
-        return View(now=call.at, allowed=EXACT_LEVERS)
+        caller = call.caller
+        customer = self.customers.get(caller.customer)
+        plan = self.plans.get(caller.plan or (customer.plan if customer else ""), NO_PLAN)
+        return View(
+            now=call.at,
+            allowed=self._allowed.get(plan.name, EXACT_LEVERS),
+            quality_floor=plan.quality_floor,
+            session=self.world.memory.get(SESSIONS, caller.tenant, session_key(call)) if call.task else None,
+            plan=plan,
+            customer=customer,
+        )
+
+    def _spent_before(self, counter: str) -> int:
+        """What a window's counter stood at when this process began: the ledger knows."""
+        return spent_in_ledger(self._reader, counter)
 
     def _book(self, operation: Operation) -> None:
         self.metrics.count(operation)
@@ -155,24 +185,33 @@ class Housekeeping:
             await asyncio.sleep(SWEEP_S)
             self.gateway.sweep()
 
-    async def _follow_keys(self) -> None:
+    async def _follow_changes(self) -> None:
         while True:
             await asyncio.sleep(key_rows.POLL_S)
             try:
-                await asyncio.to_thread(self._read_keys)
+                await asyncio.to_thread(self._follow)
             except self.db.transient as error:
-                log.warning("the keys could not be read, the known ones stay: %s", error)
+                log.warning("keys and plans could not be read, the known ones stay: %s", error)
 
-    def _read_keys(self) -> None:
-        """Take in what has changed since the last look."""
+    def _follow(self) -> None:
+        """Take in keys, plans and customers that have changed since the last look."""
         for key in key_rows.changes_since(self.db, self._keys_at):
             self.keys.change(key)
             self._keys_at = key.changed
+        self._plans_at, changed = plan_rows.changes_since(self.db, self._plans_at)
+        for item in changed:
+            if isinstance(item, Plan):
+                self.plans[item.name], self._allowed[item.name] = item, allowed(item)
+            elif isinstance(item, Customer):
+                self.customers[item.name] = item
+            else:
+                (self.plans if item[0] == "plan" else self.customers).pop(item[1], None)
 
 
-def _levers(settings: Settings) -> Iterator[Lever]:
-    if settings.cache.exact:
-        yield ExactCache()
+def allowed(plan: Plan) -> Mapping[str, Risk]:
+    """What may act under a plan: the exact levers unless it says off, and what it names."""
+    said = {lever: Risk[risk.upper()] for lever, risk in plan.levers.items() if risk != "off"}
+    return {**{lever: risk for lever, risk in EXACT_LEVERS.items() if plan.levers.get(lever) != "off"}, **said}
 
 
 def _dice(source: random.Random) -> Iterator[float]:

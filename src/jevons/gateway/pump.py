@@ -20,7 +20,9 @@ class Pump:
     def __init__(self, relay: Relay, surface: str, collect_bytes: int):
         self._surface = surface
         self._follower = Follower(relay.source, strip_usage=relay.strip_usage)
-        self._translator = Translator(relay.source, surface, relay.public_model) if relay.source != surface else None
+        self._translator: Translator | None = None
+        if relay.source != surface:
+            self._translator = Translator(relay.source, surface, relay.public_model, include_usage=relay.include_usage)
         self._kept: list[bytes] | None = [] if relay.collect else None
         self._kept_room = collect_bytes
         self.first_byte_s: float | None = None

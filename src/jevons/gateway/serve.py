@@ -24,7 +24,7 @@ def config(housekeeping: Housekeeping) -> uvicorn.Config:
     """uvicorn's settings: uvloop and httptools, no access log (the ledger is one), no header that names the server."""
     server = housekeeping.settings.server
     return uvicorn.Config(
-        housekeeping.gateway,  # type: ignore[arg-type]  # an ASGI application by shape
+        housekeeping.gateway,
         host=server.host,
         port=server.port,
         loop="uvloop" if sys.platform != "win32" else "asyncio",

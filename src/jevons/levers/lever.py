@@ -96,6 +96,11 @@ class View(msgspec.Struct, kw_only=True):
     session: Any = None
     routes: Sequence[Route] = ()
     plan: Any = None
+    """plans.plan.Plan of the caller; NO_PLAN where there is none."""
+    customer: Any = None
+    """plans.plan.Customer, or None."""
+    pressure: float = 0.0
+    """The fullest budget's share when it is near its end, else 0: cheaper offers are welcome."""
     memory: dict[str, Any] = msgspec.field(default_factory=dict)
     """What this lever's `learn` stored under this call's site, by lever name."""
     notes: dict[str, Any] = msgspec.field(default_factory=dict)

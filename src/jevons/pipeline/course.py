@@ -14,25 +14,17 @@ from jevons.core.money import ZERO, Nano
 from jevons.core.route import Route
 from jevons.core.usage import NOTHING, Usage
 from jevons.ledger.operation import Attempt, Operation
+from jevons.plans.budget import Claim
+from jevons.prices.cost import Priced
 
 BYTES_PER_TOKEN = 4
 """For what no provider reported: English text and JSON are about four bytes a token in every current tokenizer."""
-
-
-class Priced(msgspec.Struct, frozen=True, gc=False):
-    """What a usage costs on a route, and by which rates. `nano` None: no price is known."""
-
-    nano: Nano | None
-    source: str
-    version: str = ""
-    rates: dict[str, int] | None = None
 
 
 Price = Callable[[Route, Usage, str, float | None, float, float], Priced]
 """(route, usage, tier that the provider used, cost in dollars that it reported, unix seconds, seconds it took)."""
 
 FREE = Priced(ZERO, "free")
-UNPRICED = Priced(None, "unpriced")
 
 
 class Course:
@@ -47,6 +39,8 @@ class Course:
         self.cancelled = False
         self.booked = False
         self.arm = ""
+        self.claimed: tuple[Claim, ...] = ()
+        self.notices: tuple[tuple[str, str], ...] = ()
         self._price = price
 
     def explain(self, explained: dict[str, Any] | None, arm: str) -> None:

@@ -14,6 +14,7 @@ from jevons.core.errors import JevonsError, UpstreamError, UpstreamTimeout
 from jevons.core.route import Route
 from jevons.governor import Decision
 from jevons.levers.lever import Lever, Offer, Outcome, View
+from jevons.pipeline.admit import admit, settle
 from jevons.pipeline.course import Course, Price
 from jevons.pipeline.retry import LONGEST_RETRY_AFTER_S, RetryPolicy, delays, may_retry, order
 from jevons.pipeline.shape import Shaped, shape
@@ -46,6 +47,7 @@ def run(call: Call, view: View, house: House) -> Generator[Ask, Answer, None]:
     decision, kept = Decision(), None
     try:
         try:
+            course.claimed = yield from admit(call, view, course, house.price)
             offers = yield from consider(call, view, house)
             decision = house.choose(call, view, offers)
             course.explain(decision.explained, decision.arm)
@@ -149,6 +151,7 @@ def _deliver_stream(
             sent=sent,
             source=shaped.dialect,
             strip_usage=shaped.strip_usage,
+            include_usage=call.peek.include_usage,
             collect=view.collect,
             public_model=call.peek.model,
         )
@@ -185,6 +188,7 @@ def refuse(error: JevonsError, course: Course, house: House) -> Generator[Ask, A
 
 def book(status: int, course: Course, house: House) -> Generator[Ask, Answer, None]:
     course.booked = True
+    yield from settle(course.claimed, course)
     yield Book(course.operation(status, house.clock()))
 
 
@@ -256,7 +260,7 @@ def _passed(headers: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str], ...]
 
 def _ours(course: Course) -> tuple[tuple[str, str], ...]:
     """What jevons says of the call: its id, what it cost where that is known by now, and what the cache did."""
-    headers: tuple[tuple[str, str], ...] = (("x-jevons-operation", course.call.operation),)
+    headers = (("x-jevons-operation", course.call.operation), *course.notices)
     if course.attempts:
         cost = course.cost_nano
         headers += (("x-jevons-cost", "unpriced" if cost is None else f"{cost / 1e9:.9f}"),)
