@@ -15,11 +15,13 @@ import re
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
+from benchmarks.trim_headroom import Headroom
 from benchmarks.trim_traces import BOOKS, Meter, Segment, Trace, load
 from jevons.core.call import Call, Caller, Peek, Surface
 from jevons.core.prompt import Prompt, Text, ToolResult, ToolUse, Turn
@@ -298,22 +300,23 @@ def _edited_size(turn: Turn) -> float:
     return sum(_size(editable(part) or "") if isinstance(part, ToolResult) else tokens(part) for part in turn.parts)
 
 
-def policies(rates: Rates) -> dict[str, Policy]:
+def policies(rates: Rates, more: Mapping[str, Policy]) -> dict[str, Policy]:
     return {
         "jevons": Lever(rates, Risk.LOSSY),
         "lossless": Lever(rates, Risk.EQUIVALENT),
         "mask_10": mask,
         "clear_100k": Clear(),
+        **more,
     }
 
 
-def report(traces: Sequence[Trace], book: str) -> dict[str, Any]:
+def report(traces: Sequence[Trace], book: str, more: Mapping[str, Policy]) -> dict[str, Any]:
     """The contract's figures under one price book."""
     rates = BOOKS[book]
     wanted = {id(segment): quotes(segment) for trace in traces for segment in trace.segments}
     base = replay(traces, wanted, rates, untouched)
     rows: dict[str, Any] = {}
-    for name, policy in policies(rates).items():
+    for name, policy in policies(rates, more).items():
         print(f"{book}: {name}", file=sys.stderr)
         got = replay(traces, wanted, rates, policy)
         ratios = {key: bill / base.ratios[key] for key, bill in got.ratios.items() if base.ratios[key]}
@@ -345,12 +348,15 @@ def main() -> None:
     parser.add_argument("--prices", choices=sorted(BOOKS), default="anthropic_5m")
     parser.add_argument("--all-prices", action="store_true", help="all six price books (key `books`)")
     parser.add_argument("--half", type=int, choices=(0, 1), help="only traces of one hash half of the tasks")
+    parser.add_argument("--headroom", metavar="PYTHON", help="an interpreter that has headroom-ai: adds its row")
     parser.add_argument("--seed", type=int, default=0, help="unused: nothing here is random")
     parser.add_argument("--json", action="store_true", help="last line: one JSON object")
     options = parser.parse_args()
     traces = [trace for trace in load(options.data) if options.half is None or half(trace) == options.half]
     books = sorted(BOOKS) if options.all_prices else [options.prices]
-    reports = {book: report(traces, book) for book in books}
+    with Headroom(options.headroom) if options.headroom else nullcontext() as headroom:
+        more: dict[str, Policy] = {"headroom": headroom} if headroom is not None else {}
+        reports = {book: report(traces, book, more) for book in books}
     if options.json:
         calls = sum(len(segment.calls) for trace in traces for segment in trace.segments)
         body: dict[str, Any] = {"prices": options.prices, "traces": len(traces), "calls": calls}
