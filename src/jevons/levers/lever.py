@@ -57,8 +57,6 @@ class Effect(msgspec.Struct, frozen=True, kw_only=True):
     defer_until: float = 0.0
     breakpoints: tuple[tuple[int, str], ...] = ()
     """Cache breakpoints to place: (turn index, ttl)."""
-    """Turns as in the neutral prompt (leading system turns first); -1 is the end of the tools. An existing mark on
-    such a turn takes the ttl given here."""
     stable_tools: bool = False
     cache_key: str = ""
     regained_tokens: int = 0

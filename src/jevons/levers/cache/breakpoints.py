@@ -25,9 +25,6 @@ STORE = "sessions"
 """Where the driver keeps `Session` by `session_key`; it comes back as `view.session`."""
 
 MARK, TTL = b'"cache_control"', b'"ttl"'
-TOOLS = -1
-"""The turn index that stands for the end of the tools."""
-
 STRANDED_TURNS = 8
 """Turns after which the last breakpoint may be more than 20 blocks behind the new one (agents send 2 to 3 blocks a
 turn): then it is set again, so that it is found."""
@@ -50,13 +47,20 @@ class _Body(msgspec.Struct):
     """The parts of a request that breakpoints can stand on, unread."""
 
     messages: list[msgspec.Raw] = []
-    system: msgspec.Raw | None = None
+    system: msgspec.Raw = msgspec.Raw(b"null")
     tools: list[msgspec.Raw] | None = None
+    cache_control: msgspec.Raw = msgspec.Raw(b"null")
+    """On top: the provider places the breakpoint itself."""
+
+    @property
+    def leads(self) -> bool:
+        """The system text is a turn of its own, the first."""
+        return bytes(self.system) not in {b"null", b'""', b"[]"}
 
     @property
     def last(self) -> int:
         """The last turn, as the neutral prompt counts."""
-        return len(self.messages) - 1 + (self.system is not None)
+        return len(self.messages) - 1 + self.leads
 
 
 class Breakpoints:
@@ -132,14 +136,12 @@ def lifetime(rates: Rates, stand: Standing, chance_ppm: int) -> str:
 
 
 def places(body: _Body, session: Session | None, stand: Standing, ttl: str) -> tuple[tuple[int, str], ...]:
-    """At most four breakpoints, hours before minutes: the tools or the system (what survives an edited history), the
-    last one that may be out of sight of the new one, and the end."""
+    """At most four breakpoints, hours before minutes: the system (with the tools before it, what survives an edited
+    history), those that may be out of sight of the new one, and the end."""
     last = body.last
     marks: dict[int, str] = {}
-    if body.system is not None:
+    if body.leads:
         marks[0] = ttl if stand.hour == 0 else "1h"
-    elif body.tools:
-        marks[TOOLS] = ttl if stand.hour == 0 else "1h"
     if session is not None and stand.held:
         turn, life = session.held_turn, "1h" if ttl == "1h" or stand.short == 0 else "5m"
         if 0 < session.hour_turn < last and ttl == "5m" and stand.hour:
@@ -151,17 +153,34 @@ def places(body: _Body, session: Session | None, stand: Standing, ttl: str) -> t
 
 
 def _own(body: _Body, ttl: str) -> tuple[tuple[int, str], ...]:
-    """The client's own breakpoints, at their places, with our lifetime."""
+    """The client's own breakpoints, at their places, with our lifetime. Empty when one stands where it cannot be
+    changed without the others (on tools, inside a turn, on top): an hour behind five minutes would be refused."""
+    if bytes(body.cache_control) != b"null" or any(MARK in bytes(tool) for tool in body.tools or ()):
+        return ()
+    turns = ([body.system] if body.leads else []) + [_Message.content_of(raw) for raw in body.messages]
     marks = []
-    if body.tools and any(MARK in bytes(tool) for tool in body.tools):
-        marks.append((TOOLS, ttl))
-    offset = 0
-    if body.system is not None:
-        offset = 1
-        if MARK in bytes(body.system):
-            marks.append((0, ttl))
-    marks += [(index + offset, ttl) for index, message in enumerate(body.messages) if MARK in bytes(message)]
+    for turn, content in enumerate(turns):
+        found = bytes(content).count(MARK)
+        if found == 0:
+            continue
+        if found > 1 or not _ends_marked(content):
+            return ()
+        marks.append((turn, ttl))
     return tuple(marks)
+
+
+class _Message(msgspec.Struct):
+    content: msgspec.Raw = msgspec.Raw(b"null")
+
+    @staticmethod
+    def content_of(raw: msgspec.Raw) -> msgspec.Raw:
+        return msgspec.json.decode(raw, type=_Message).content if MARK in bytes(raw) else msgspec.Raw(b"null")
+
+
+def _ends_marked(content: msgspec.Raw) -> bool:
+    """The last block itself carries the mark: not a text or an argument that only spells it."""
+    blocks = msgspec.json.decode(content)
+    return isinstance(blocks, list) and bool(blocks) and isinstance(blocks[-1], dict) and "cache_control" in blocks[-1]
 
 
 def _key(call: Call, view: View, terms: Terms) -> Sequence[Offer]:
