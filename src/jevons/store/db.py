@@ -35,12 +35,25 @@ class Database:
         self.url = url
         self.durability = durability
         self.read_only = read_only
-        self.postgres = url.startswith(("postgresql://", "postgres://"))
-        self.path = None if self.postgres else _sqlite_path(url)
+        self.path = self.path_of(url)
+        self.postgres = self.path is None
         self._connection: Any = None
         self.transient: tuple[type[Exception], ...] = (sqlite3.OperationalError,)
         """Errors that say `not now` (a lock, a full disk, a lost connection): the same statement may work later."""
         self.connect()
+
+    @staticmethod
+    def path_of(url: str) -> Path | None:
+        """The SQLite file that a URL names; None for Postgres. Raises SettingsError for anything else."""
+        if url.startswith(("postgresql://", "postgres://")):
+            return None
+        prefix = "sqlite:///"
+        if not url.startswith(prefix) or len(url) == len(prefix):
+            shown = _without_password(url)
+            raise SettingsError(
+                f"database {shown!r} is not understood; use sqlite:///PATH or postgresql://user@host/name"
+            )
+        return Path(unquote(url[len(prefix) :]))
 
     def connect(self) -> None:
         """Connect, or connect again after a lost connection. A failure leaves the old connection as it was."""
@@ -48,7 +61,7 @@ class Database:
         if self.path is not None:
             fresh = _connect_sqlite(self.path, self.durability, self.read_only)
         else:
-            fresh, self.transient = _connect_postgres(self.url, strict=self.durability == "strict")
+            fresh, self.transient = _connect_postgres(self.url, self.durability, self.read_only)
         self.close()
         self._connection = fresh
 
@@ -121,15 +134,6 @@ class Database:
             self._connection.execute("ROLLBACK")
 
 
-def _sqlite_path(url: str) -> Path:
-    prefix = "sqlite:///"
-    if not url.startswith(prefix) or len(url) == len(prefix):
-        raise SettingsError(
-            f"database {_without_password(url)!r} is not understood; use sqlite:///PATH or postgresql://user@host/name"
-        )
-    return Path(unquote(url[len(prefix) :]))
-
-
 def _connect_sqlite(path: Path, durability: str, read_only: bool) -> sqlite3.Connection:
     if sqlite3.sqlite_version_info < OLDEST_SQLITE:
         wanted = ".".join(map(str, OLDEST_SQLITE))
@@ -153,7 +157,7 @@ def _connect_sqlite(path: Path, durability: str, read_only: bool) -> sqlite3.Con
     return connection
 
 
-def _connect_postgres(url: str, *, strict: bool) -> tuple[Any, tuple[type[Exception], ...]]:
+def _connect_postgres(url: str, durability: str, read_only: bool) -> tuple[Any, tuple[type[Exception], ...]]:
     try:
         import psycopg  # here: 15 MB that only an operator of Postgres pays for
     except ImportError:
@@ -162,7 +166,9 @@ def _connect_postgres(url: str, *, strict: bool) -> tuple[Any, tuple[type[Except
         connection = psycopg.connect(url, autocommit=True, connect_timeout=int(BUSY_TIMEOUT_S))
     except psycopg.OperationalError as error:
         raise SettingsError(f"database {_without_password(url)}: {error}") from None
-    if not strict:
+    if read_only:
+        connection.execute("SET default_transaction_read_only = on")
+    elif durability != "strict":
         connection.execute("SET synchronous_commit = off")
     return connection, (psycopg.OperationalError, psycopg.InterfaceError)
 

@@ -105,3 +105,18 @@ def open_database(url: str, *, durability: str = "batched") -> Database:
         db.close()
         raise
     return db
+
+
+def open_reader(url: str) -> Database:
+    """Connect for reading only: nothing is created and nothing migrated. Raises SettingsError that says what to do."""
+    db = Database(url, read_only=True)
+    try:
+        check(db)
+        at = version(db)
+    except BaseException:
+        db.close()
+        raise
+    if at < known()[-1].number:
+        db.close()
+        raise SettingsError(f"the database's schema is number {at}: `jevons serve` brings it up to date")
+    return db

@@ -1,0 +1,5 @@
+"""`python -m jevons.cli` is `jevons`."""
+
+from jevons.cli import main
+
+main()

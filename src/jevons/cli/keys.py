@@ -1,0 +1,88 @@
+"""`jevons keys`: make, list and revoke the keys that callers use. A secret is shown once and stored as a hash."""
+
+import os
+import time
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from jevons.cli.options import as_json, database, print_json
+from jevons.plans import key as keys
+from jevons.store import keys as rows
+from jevons.store.migrate import open_database, open_reader
+
+
+@click.group()
+def command() -> None:
+    """Keys that callers use: create, list, revoke."""
+
+
+@command.command()
+@click.option("--name", required=True, help="What the key is for; shown in reports.")
+@click.option("--customer", default="", help="The customer whose calls these are: they share caches and budgets.")
+@click.option("--plan", default="", help="The plan for this key (default: its customer's).")
+@database
+@as_json
+def create(name: str, customer: str, plan: str, database: str, as_json: bool) -> None:
+    """Make a key and show it, this once."""
+    secret = keys.secret(os.urandom(keys.SECRET_BYTES))
+    with open_database(database, durability="strict") as db:
+        key = rows.add(db, keys.make(secret, name=name, customer=customer, plan=plan, created=time.time()))
+    if as_json:
+        print_json({"key": secret} | _public(key))
+        return
+    click.echo(secret)
+    click.echo(f"{key.id}: shown only now, it is stored as a hash. Running gateways know it within a second.", err=True)
+
+
+@command.command(name="list")
+@database
+@as_json
+def show_keys(database: str, as_json: bool) -> None:
+    """All keys, by their first characters."""
+    with open_reader(database) as db:
+        found = rows.every(db)
+    if as_json:
+        for key in found:
+            print_json(_public(key))
+        return
+    if not found:
+        click.echo("no keys yet; `jevons keys create --name me` makes one")
+        return
+    table = Table("id", "name", "key", "customer", "plan", "created", "revoked", box=None)
+    for key in found:
+        table.add_row(
+            key.id, key.name, key.prefix + "...", key.customer, key.plan, _when(key.created), _when(key.revoked)
+        )
+    Console().print(table)
+
+
+@command.command()
+@click.argument("which")
+@database
+@as_json
+def revoke(which: str, database: str, as_json: bool) -> None:
+    """End the key WHICH (its id, its name, or its first characters). It is refused everywhere within a second."""
+    with open_database(database, durability="strict") as db:
+        key = rows.revoke(db, which, time.time())
+    if as_json:
+        print_json(_public(key))
+        return
+    click.echo(f"{key.id} ({key.name}) is revoked")
+
+
+def _public(key: keys.Key) -> dict[str, object]:
+    return {
+        "id": key.id,
+        "name": key.name,
+        "prefix": key.prefix,
+        "customer": key.customer,
+        "plan": key.plan,
+        "created": key.created,
+        "revoked": key.revoked,
+    }
+
+
+def _when(at: float | None) -> str:
+    return "" if at is None else time.strftime("%Y-%m-%d %H:%M", time.localtime(at))
