@@ -15,7 +15,7 @@ from collections.abc import Sequence
 import msgspec
 
 CONFIDENCE = 0.99
-"""How surely the promise holds for the whole future of an unchanged stream. At .95 a promise held in truth is still seen
+"""How surely the promise holds for the future of an unchanged stream. At .95 a promise held in truth is still seen
 broken on one finite sample in eight (banking77, 2,700 served); .99 costs two points of share and is seen kept."""
 STEPS = 60
 """Thresholds tried, at evenly spaced shares served; the fixed sequence stops at the first failure."""
