@@ -112,13 +112,21 @@ def ours(trace: Trace, table: Table) -> int:
     return bill
 
 
+def fitted_on(traces: Sequence[Trace]) -> dict[str, tuple[int, int]]:
+    return fit((trace.sub, [Request(step.at, step.prompt, step.kept) for step in trace.steps]) for trace in traces)
+
+
 def tables(traces: Sequence[Trace]) -> tuple[Table, Table]:
     """For each half, the table fitted on the other."""
-    as_requests = {trace.id: [Request(step.at, step.prompt, step.kept) for step in trace.steps] for trace in traces}
-    first, second = (
-        fit((trace.sub, as_requests[trace.id]) for trace in traces if half(trace.id) != side) for side in (0, 1)
-    )
+    first, second = (fitted_on([trace for trace in traces if half(trace.id) != side]) for side in (0, 1))
     return first, second
+
+
+def write_table(traces: Sequence[Trace], path: Path) -> None:
+    """The table that a version ships, fitted on all streams of a file: one cell a line, for review."""
+    cells = sorted(fitted_on(traces).items())
+    rows = [f"  {msgspec.json.encode(name).decode()}: [{tokens}, {hits}]" for name, (tokens, hits) in cells]
+    path.write_text("{\n" + ",\n".join(rows) + "\n}\n", encoding="utf-8")
 
 
 def measure(traces: Sequence[Trace], seed: int) -> dict[str, Any]:
@@ -190,9 +198,13 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="a sessions file (.jsonl or .jsonl.gz)")
     parser.add_argument("--json", action="store_true", help="one JSON object on the last line instead of a table")
     parser.add_argument("--seed", type=int, default=1, help="of the bootstrap (default 1)")
+    parser.add_argument("--write-table", type=Path, help="also write the table of pauses of the whole file here")
     options = parser.parse_args()
     print(f"reading {options.data}", file=sys.stderr)
-    found = measure(list(read_sessions(options.data)), options.seed)
+    traces = list(read_sessions(options.data))
+    if options.write_table:
+        write_table(traces, options.write_table)
+    found = measure(traces, options.seed)
     if options.json:
         print(msgspec.json.encode(found).decode())
     else:
