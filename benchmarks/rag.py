@@ -2,8 +2,8 @@
 
 answer_kept: share of items (with an answer that the documents hold) whose kept sentences still hold one of the answers.
 gold_kept: mean share of the supporting sentences kept. tokens_ratio: tokens kept / tokens given, all items. abstained:
-share of items left whole; an item left whole keeps everything. Controls: the same budget filled from the start, and
-plain BM25 in the `*_selected` figures only over items that were not left whole. Nothing is fitted here.
+share of items left whole; an item left whole keeps everything. `*_selected`: only items that were
+not left whole. Control, `*_head`: the documents' first 1/ratio. Nothing is fitted here.
 """
 
 import argparse
@@ -96,10 +96,20 @@ def main() -> None:
     if options.json:
         print(json.dumps(figures))
         return
-    keys = ("answer_kept", "gold_kept", "tokens_ratio", "abstained", "answer_kept_selected", "gold_kept_selected", "answer_kept_head")
+    keys = (
+        "answer_kept",
+        "gold_kept",
+        "tokens_ratio",
+        "abstained",
+        "answer_kept_selected",
+        "gold_kept_selected",
+        "answer_kept_head",
+    )
     print(f"{'set':<20}" + "".join(f"{key:>22}" for key in keys))
     for name, row in figures.items():
-        print(f"{name:<20}" + "".join(f"{row[key] if row[key] is not None else '-':>22}" for key in keys), row["reasons"])
+        print(
+            f"{name:<20}" + "".join(f"{row[key] if row[key] is not None else '-':>22}" for key in keys), row["reasons"]
+        )
 
 
 if __name__ == "__main__":

@@ -71,7 +71,7 @@ def candidates(session: Session, need: Need) -> list[tuple[int, float]]:
 
 def choose(session: Session, need: Need, rates: Rates, now: float, overhead: float) -> Block | None:
     """The block with the highest expected gain; None when none gains. `overhead` is the tokens before the turns."""
-    if session.calls < MIN_CALLS:
+    if session.calls < MIN_CALLS or need.off:
         return None
     expired = rates.expired(now - session.last_at)
     scale = session.scale.factor

@@ -7,6 +7,7 @@ what no provider has cached yet, so it is never dearer.
 
 import hashlib
 import json
+import re
 from collections import Counter
 from collections.abc import Mapping
 from typing import Any
@@ -27,6 +28,8 @@ MIN_SPAN_SAVED = 16
 MIN_SAVED = 4
 MAX_SUBJECT = 60
 _SUBJECTS = ("file_path", "path", "notebook_path", "filename", "command", "url", "query", "pattern", "task_id")
+_PATHS = ("file_path", "path", "notebook_path", "filename")
+_PRINTS = re.compile(r"\b(?:cat|head|tail|sed|awk|less|more|bat|nl|diff|git (?:show|diff))\b")
 _WRITTEN = ("content", "new_string", "file_text", "new_str", "plan", "prompt")
 
 
@@ -82,20 +85,21 @@ class Shown:
                 self.index.add(Source(label, lines, (0,) * len(lines), turn))
 
 
-def rewrite(shown: Shown, label: str, text: str, turn: int, *, recall: bool) -> Rewrite | None:
+def rewrite(shown: Shown, label: str, text: str, turn: int, *, recall: bool, verbatim: bool = False) -> Rewrite | None:
     """The result's new text, or None to leave it as it is; either way its lines are indexed for later ones.
 
+    `verbatim` text may be edited by its exact characters: only numbers of a listing and repeats are taken out of it.
     Raises nothing: a text that no step understands comes out unchanged.
     """
     if not MIN_CHARS <= len(text) <= MAX_CHARS:
         return None
     rows = read(text)
-    if not any(row.number for row in rows):
+    if not verbatim and not any(row.number for row in rows):
         rows = read(minify(clean(text)))
     lines = tuple(row.text for row in rows)
     spans = [span for span in shown.index.find(lines) if _worth(shown.index, rows, span)]
     name = identify(text)
-    written, hidden, folded = _render(shown.index, rows, spans, name if recall else "")
+    written, hidden, folded = _render(shown.index, rows, spans, name if recall and not verbatim else "")
     new = "\n".join(written)
     before, after = estimate(text), estimate(new)
     if before - after < MIN_SAVED:
@@ -105,6 +109,15 @@ def rewrite(shown: Shown, label: str, text: str, turn: int, *, recall: bool) -> 
     shown.index.add(Source(label, visible, tuple(row.number for row in rows), turn))
     turns = tuple(sorted({shown.index.sources[span.source].turn for span in spans}))
     return Rewrite(text=new, before=before, after=after, folded=folded, turns=turns)
+
+
+def prints_file(arguments: str) -> bool:
+    """Whether a call shows a file's own text, by its arguments."""
+    fields = _decode(arguments)
+    if any(isinstance(fields.get(key), str) for key in _PATHS):
+        return True
+    command = fields.get("command")
+    return isinstance(command, str) and _PRINTS.search(command) is not None
 
 
 def identify(text: str) -> str:

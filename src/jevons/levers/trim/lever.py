@@ -21,7 +21,7 @@ from jevons.levers.trim.block import STUB_TOKENS, Block, choose
 from jevons.levers.trim.check import apply, doubt, editable
 from jevons.levers.trim.need import Need
 from jevons.levers.trim.rates import Rates
-from jevons.levers.trim.session import MAX_TURNS, Item, Session, answers, extend, hashes, rebuild
+from jevons.levers.trim.session import MAX_TURNS, Item, Record, Session, answers, extend, hashes, rebuild
 
 NAME = "trim"
 MAX_SESSIONS = 256
@@ -116,6 +116,7 @@ class TrimLever:
                 item = session.items[number]
                 changes.append(_kept(outcome.call, pending.prompt, item))
                 session.remove(item, _stub(item), STUB_TOKENS, pending.turns)
+            self._needs[pending.site].expected += pending.chosen.recalls
         session.cached_turns = pending.turns
         session.scale.see(outcome.usage.prompt, pending.estimated)
         changes.append(Change(NAME, f"session:{pending.key}", session.record))
@@ -172,7 +173,7 @@ class TrimLever:
             before = answers(prompt)
             if known is not None:
                 self.counts["rebuilt"] += 1
-                session = rebuild(prompt, numbers, need, known, recall=self._recall)
+                session = rebuild(prompt, numbers, need, msgspec.convert(known, Record), recall=self._recall)
             else:
                 self.counts["adopted" if before else "new"] += 1
                 session = Session(untouched=set(range(before)), cached_turns=before)
@@ -190,7 +191,10 @@ class TrimLever:
         return session
 
     def _need(self, site: str, memory: Mapping[str, Any]) -> Need:
-        need = self._needs.get(site) or memory.get(f"need:{site}") or Need()
+        need = self._needs.get(site)
+        if need is None:
+            known = memory.get(f"need:{site}")
+            need = Need() if known is None else msgspec.convert(known, Need)
         self._needs[site] = need
         self._needs.move_to_end(site)
         if len(self._needs) > MAX_SITES:

@@ -19,6 +19,8 @@ PRIOR_WEIGHT = 6.0
 POOL_WEIGHT = 12.0
 MAX_STRINGS = 3_000
 MAX_TOOLS = 256
+FREE_RETURNS = 3
+RETURN_FACTOR = 2.0
 _STRINGS = re.compile(r"[A-Za-z0-9_@#][\w@#./:-]{4,}\w")
 _PLAIN = re.compile(r"[a-z]+[.:]?[a-z]*|[A-Z][a-z]+")
 
@@ -46,6 +48,15 @@ class Need(msgspec.Struct):
 
     tools: dict[str, Counts] = msgspec.field(default_factory=dict)
     pool: Counts = msgspec.field(default_factory=Counts)
+    expected: float = 0.0
+    """Recalls that the removals so far were expected to cause ..."""
+    returned: int = 0
+    """... and removed results that were quoted or recalled all the same."""
+
+    @property
+    def off(self) -> bool:
+        """Removal has cost this site more than it was priced at: it stays off from then on."""
+        return self.returned > FREE_RETURNS + RETURN_FACTOR * self.expected
 
     def reach(self, tool: str, idle: int) -> None:
         """A result has lain unquoted for `idle` calls."""

@@ -1,7 +1,7 @@
 """Retrieved documents in fewer tokens: the sentences that a single-hop question needs, with their neighbours.
 
 What lives here: BM25 over sentences (Robertson and Walker 1994), the choice under a token budget, and when to abstain.
-A question that joins two documents or asks about all of one is left alone: sentence ranking cannot see what it needs.
+A question that joins two sources or asks about all of one is left alone: sentence ranking cannot see what it needs.
 It is lossy work, only by the plan's word.
 """
 
@@ -28,22 +28,92 @@ MAX_SENTENCES = 20_000
 
 _WORD = re.compile(r"\w+")
 _STOP = frozenset(
-    "a an and are as at be been by did do does for from had has have how in is it its of on or s that the their there "
-    "these they this to was were what when where which who whom whose why will with would you".split()
+    [
+        "a",
+        "an",
+        "and",
+        "are",
+        "as",
+        "at",
+        "be",
+        "been",
+        "by",
+        "did",
+        "do",
+        "does",
+        "for",
+        "from",
+        "had",
+        "has",
+        "have",
+        "how",
+        "in",
+        "is",
+        "it",
+        "its",
+        "of",
+        "on",
+        "or",
+        "s",
+        "that",
+        "the",
+        "their",
+        "there",
+        "these",
+        "they",
+        "this",
+        "to",
+        "was",
+        "were",
+        "what",
+        "when",
+        "where",
+        "which",
+        "who",
+        "whom",
+        "whose",
+        "why",
+        "will",
+        "with",
+        "would",
+        "you",
+    ]
 )
 _JOINS = re.compile(
-    r"\b(both|same|which (?:of|one)|between|either|first|older|younger|earlier|later|more|larger|longer)\b.*\b(?:and|or)\b",
+    r"\b(?:both|same|which (?:of|one)|between|either|first|older|younger|earlier|later|more|larger|longer|further)\b"
+    r".*\b(?:and|or)\b|^(?:are|is|were|was|did|do|does|have|has)\b.*\b(?:and|or)\b",
     re.IGNORECASE,
 )
 _BROAD = re.compile(
-    r"\b(summari[sz]e|summary|discuss\w*|overview|opinions?|overall|conclude\w*|conclusions?|all the|describe|think|"
+    r"\b(?:summari[sz]e|summary|discuss\w*|overview|opinions?|overall|conclude\w*|conclusions?|all the|describe|think|"
     r"thoughts?|say about|reasons?|arguments?|main|decisions?)\b",
     re.IGNORECASE,
 )
-_CHAINS = re.compile(r"\b(?:of|by|in|for|with|from) (?:the|a|an) [\w' -]{3,60}\b(?:that|which|who|whose|where|in which)\b", re.I)
+_CHAINS = re.compile(
+    r"\w+,? (?:that|which|who|whose|whom|in which)\b(?=.*\w)"  # a noun described by a clause
+    r"|\b(?:in|of|at|by|during|for|on|to|from) what\b(?!.*,)"  # "... founded in what year?"
+    r"|\b(?:father|mother|son|daughter|wife|husband|brother|sister|author|founder|director|singer|owner|creator|"
+    r"headquarters|parent company)\b.*\b(?:of|by|from)\b|'s \w+(?: \w+)?'s? (?:father|mother|wife|husband)\b",
+    re.IGNORECASE,
+)
+LONG_QUESTION = 9
+"""Terms of a question that no document holds three quarters of: it speaks of several things."""
+LONG_COVERAGE = 0.75
 _NUMBER = re.compile(r"\d")
-_YEAR = re.compile(r"\b(?:1\d|20)\d\d\b|\b(?:January|February|March|April|May|June|July|August|September|October|November|December)\b")
+_YEAR = re.compile(
+    r"\b(?:1\d|20)\d\d\b|\b(?:January|February|March|April|May|June|July|August|September|October|November|December)\b"
+)
 _NAME = re.compile(r"(?<!^)(?<![.!?] )\b[A-Z][a-z]+")
+_KINDS = (
+    (
+        re.compile(r"\bhow (?:many|much|long|old|far|tall|large|big|often)\b|\bpercent|\b(?:number|population) of\b"),
+        _NUMBER,
+    ),
+    (re.compile(r"\bwhen\b|\b(?:what|which) (?:year|date|month|day|century|decade)\b"), _YEAR),
+    (re.compile(r"\b(?:who|whom|whose|where)\b|\b(?:what|which) (?:city|country|state|person)\b"), _NAME),
+)
+"""What a question asks for, and what a sentence with the answer is then likely to hold."""
+_SPEAKER = re.compile(r"[\w .'()-]{2,40}: ")
 
 
 class Document(msgspec.Struct, frozen=True):
@@ -66,11 +136,16 @@ def select(question: str, documents: Sequence[Document], ratio: float) -> Select
     sizes = [estimate(documents[at].sentences[number]) for at, number in places]
     before = sum(sizes)
     terms = _terms(question)
+    several = len({document.title for document in documents}) > 1
     reason = _abstain(question, places, terms, ratio)
+    if not reason and _conversation(documents):
+        reason = "conversation"
+    if not reason and several and _CHAINS.search(question):
+        reason = "chain"
     if not reason:
         words = [_words(documents[at].sentences[number]) for at, number in places]
         titles = [frozenset(_words(document.title)) for document in documents]
-        reason = _joins(terms, documents, places, words, titles)
+        reason = _joins(terms, places, words, titles) if several else ""
     if reason:
         return Selection(kept=tuple(places), abstained=reason, tokens_before=before, tokens_after=before)
     scores = _scores(question, terms, documents, places, words, titles)
@@ -86,14 +161,17 @@ def _abstain(question: str, places: Sequence[tuple[int, int]], terms: Sequence[s
         return "no terms"
     if _BROAD.search(question):
         return "broad"
-    if _JOINS.search(question):
-        return "comparison"
-    return "chain" if _CHAINS.search(question) else ""
+    return "comparison" if _JOINS.search(question) else ""
+
+
+def _conversation(documents: Sequence[Document]) -> bool:
+    """Whether most sentences name a speaker: what was meant spreads over an exchange."""
+    sentences = [sentence for document in documents for sentence in document.sentences]
+    return 2 * sum(_SPEAKER.match(sentence) is not None for sentence in sentences) > len(sentences)
 
 
 def _joins(
     terms: Sequence[str],
-    documents: Sequence[Document],
     places: Sequence[tuple[int, int]],
     words: Sequence[Sequence[str]],
     titles: Sequence[frozenset[str]],
@@ -111,9 +189,9 @@ def _joins(
 
     best = max(covers, key=share)
     joined = max((share(best | other) for other in covers), default=0.0)
-    if len(documents) > 1 and share(best) < MIN_COVERAGE and joined - share(best) > JOIN_GAIN:
-        return "two documents"
-    return ""
+    if len(terms) >= LONG_QUESTION and share(best) < LONG_COVERAGE:
+        return "long"
+    return "two documents" if share(best) < MIN_COVERAGE and joined - share(best) > JOIN_GAIN else ""
 
 
 def _scores(
@@ -150,7 +228,9 @@ def _beside(places: Sequence[tuple[int, int]], index: int, step: int) -> bool:
     return 0 <= index + step < len(places) and places[index + step][0] == places[index][0]
 
 
-def _fill(scores: Sequence[float], places: Sequence[tuple[int, int]], sizes: Sequence[float], budget: float) -> set[int]:
+def _fill(
+    scores: Sequence[float], places: Sequence[tuple[int, int]], sizes: Sequence[float], budget: float
+) -> set[int]:
     """The best sentences that fit; the single best one always, with its neighbours while they fit."""
     ranked = sorted(range(len(places)), key=lambda index: -scores[index])
     chosen = {ranked[0]}
@@ -169,11 +249,15 @@ def _fill(scores: Sequence[float], places: Sequence[tuple[int, int]], sizes: Seq
 def _kind(question: str) -> re.Pattern[str] | None:
     """What a sentence with the answer is likely to hold."""
     asked = question.lower()
-    if re.search(r"\bhow (many|much|long|old|far|tall|large|big|often)\b|\bpercent|\bnumber of\b|\bpopulation\b", asked):
+    if re.search(
+        r"\bhow (many|much|long|old|far|tall|large|big|often)\b|\bpercent|\bnumber of\b|\bpopulation\b", asked
+    ):
         return _NUMBER
     if re.search(r"\bwhen\b|\b(what|which) (year|date|month|day|century|decade)\b", asked):
         return _YEAR
-    return _NAME if re.search(r"\b(who|whom|whose|where)\b|\b(what|which) (city|country|state|person)\b", asked) else None
+    return (
+        _NAME if re.search(r"\b(who|whom|whose|where)\b|\b(what|which) (city|country|state|person)\b", asked) else None
+    )
 
 
 def _idf(documents: int, of: int) -> float:

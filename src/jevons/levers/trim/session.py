@@ -21,7 +21,7 @@ from jevons.core.prompt import (
     Turn,
 )
 from jevons.levers.trim.check import editable
-from jevons.levers.trim.equivalent import Shown, identify, rewrite
+from jevons.levers.trim.equivalent import Shown, identify, prints_file, rewrite
 from jevons.levers.trim.need import Need, strings
 from jevons.levers.trim.tokens import Scale, estimate
 
@@ -182,7 +182,7 @@ def _item(session: Session, part: ToolResult, text: str, turn: int, at: int, *, 
     if turn in session.untouched:
         session.shown.plain(label, text, turn)
     else:
-        done = rewrite(session.shown, label, text, turn, recall=recall)
+        done = rewrite(session.shown, label, text, turn, recall=recall, verbatim=prints_file(arguments))
     size = done.before if done else estimate(text)
     item = Item(
         turn=turn, part=at, tool=tool, original=size, sent=size, arrived=session.calls, quoted=session.calls,
@@ -232,6 +232,8 @@ def _said(session: Session, turn: Turn, need: Need) -> None:
             if owner is None:
                 continue
             item = session.items[owner]
+            if item.removed and item.quoted < session.calls:
+                need.returned += 1
             if item.quoted < session.calls:
                 need.quote(item.tool, session.calls - item.quoted)
                 item.quoted = session.calls
