@@ -15,6 +15,7 @@ from jevons.core.route import Route
 from jevons.governor import Decision
 from jevons.levers.lever import Lever, Offer, Outcome, View
 from jevons.pipeline.admit import admit, settle
+from jevons.pipeline.count import estimate, uncounted
 from jevons.pipeline.course import Course, Price
 from jevons.pipeline.retry import LONGEST_RETRY_AFTER_S, RetryPolicy, delays, may_retry, order
 from jevons.pipeline.shape import Shaped, shape
@@ -51,7 +52,10 @@ def run(call: Call, view: View, house: House) -> Generator[Ask, Answer, None]:
             offers = yield from consider(call, view, house)
             decision = house.choose(call, view, offers)
             course.explain(decision.explained, decision.arm)
-            if decision.effect.reply is not None:
+            if uncounted(call, view.routes[0]):
+                yield from book(200, course, house)
+                yield from estimate(call, _ours(course))
+            elif decision.effect.reply is not None:
                 yield from serve(decision.effect.reply, view, course, house)
             else:
                 sent, shaped = yield from burn(call, view, decision, course, house)
