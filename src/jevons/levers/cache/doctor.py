@@ -77,9 +77,9 @@ class Sent(msgspec.Struct, frozen=True, kw_only=True):
 
 class _Body(msgspec.Struct):
     messages: list[msgspec.Raw] = []
-    input: msgspec.Raw | None = None
-    system: msgspec.Raw | None = None
-    instructions: msgspec.Raw | None = None
+    input: msgspec.Raw = msgspec.Raw(b"null")
+    system: msgspec.Raw = msgspec.Raw(b"null")
+    instructions: msgspec.Raw = msgspec.Raw(b"null")
     tools: list[msgspec.Raw] | None = None
 
 
@@ -166,11 +166,11 @@ def _pieces(body: bytes) -> list[tuple[str, bytes]]:
     parsed = msgspec.json.decode(body, type=_Body)
     pieces = [(f"tools[{index}]", bytes(tool)) for index, tool in enumerate(parsed.tools or ())]
     for name in ("system", "instructions"):
-        raw = getattr(parsed, name)
-        if raw is not None:
-            pieces.append((name, bytes(raw)))
+        raw = bytes(getattr(parsed, name))
+        if raw != b"null":
+            pieces.append((name, raw))
     pieces += [(f"messages[{index}]", bytes(message)) for index, message in enumerate(parsed.messages)]
-    if parsed.input is not None:
+    if bytes(parsed.input) != b"null":
         pieces += _input_pieces(bytes(parsed.input))
     return [(where, _MARK.sub(b"", raw)) for where, raw in pieces]
 
@@ -208,7 +208,7 @@ def _why(
     new: Sequence[tuple[str, bytes]],
     index: int,
 ) -> Break:
-    if where.startswith("tools"):
+    if where.startswith("tools") or (index < len(new) and new[index][0].startswith("tools")):
         return _why_tools(old, new)
     if not now:
         return Break.HISTORY_CUT
@@ -218,9 +218,10 @@ def _why(
     kind = _why_text(_text(was), _text(now))
     if kind is not None:
         return kind
-    later = {raw for _, raw in new[index + 1 :]} | {now}
-    moved = any(raw in later for _, raw in old[index + 1 :])
-    return Break.HISTORY_CUT if moved and len(new) < len(old) + 1 else Break.EDITED
+    if where.startswith(("messages", "input")):
+        moved_up = any(raw == now for _, raw in old[index + 1 :])
+        return Break.HISTORY_CUT if moved_up or len(new) < len(old) else Break.EDITED
+    return Break.EDITED
 
 
 def _why_tools(old: Sequence[tuple[str, bytes]], new: Sequence[tuple[str, bytes]]) -> Break:
