@@ -12,8 +12,17 @@ import msgspec
 from jevons.burn.tables import Shape, Shapes
 from jevons.core.errors import CallerError
 
-BYTES = {"float32": 4.0, "bfloat16": 2.0, "float16": 2.0, "fp8": 1.0, "int8": 1.0, "mxfp4": 0.53, "int4": 0.56}
-"""Bytes per element, block scales included (mxfp4: one 8-bit scale to 32 values; int4: one 16-bit scale to 32)."""
+BYTES = {
+    "float32": 4.0,
+    "bfloat16": 2.0,
+    "float16": 2.0,
+    "fp8": 1.0,
+    "int8": 1.0,
+    "mxfp4": 0.53,
+    "nvfp4": 0.56,
+    "int4": 0.56,
+}
+"""Bytes per element, block scales included (mxfp4: an 8-bit scale to 32 values; nvfp4: to 16; int4: 16 bits to 32)."""
 
 VARIANT = re.compile(r"[-_](instruct|thinking|chat|it|fp8|bf16|hf|base|fp4|mxfp4|gguf|nvfp4|\d{4}|\d{6,8})(?=[-_]|$)")
 

@@ -162,7 +162,13 @@ def _emit(lists: dict[str, list[str]], as_json: bool) -> None:
 
 
 def _band(value: dict[str, float], scale: float = 1.0) -> str:
-    return Band(value["low"] * scale, value["mid"] * scale, value["high"] * scale).show("").replace("  ", " ")
+    """`336 (248 to 455)`: three significant digits without exponents."""
+    mid, low, high = (_digits(value[end] * scale) for end in ("mid", "low", "high"))
+    return f"{mid} ({low} to {high})"
+
+
+def _digits(number: float) -> str:
+    return f"{number:,.0f}" if abs(number) >= 1000 else f"{number:.3g}"
 
 
 def _print(result: dict[str, Any]) -> None:
@@ -187,7 +193,7 @@ def _print_memory(console: Console, result: dict[str, Any]) -> None:
         f" host memory {held['tokens_in_dram']:,} and drives {held['tokens_on_ssd']:,} tokens more"
     )
     console.print(
-        f"a sequence that left HBM: recompute {_band(back['recompute_s'], 1e3)}ms, "
+        f"a sequence that left HBM: recompute {_band(back['recompute_s'], 1e3)} ms, "
         f"from host memory {back['from_dram_s'] * 1e3:.3g} ms ({back['dram']}), "
         f"from drives {back['from_ssd_s'] * 1e3:.3g} ms ({back['ssd']})"
     )

@@ -14,14 +14,15 @@ from rich.console import Console
 from rich.table import Table
 
 from jevons.core.errors import JevonsError
-from jevons.core.money import nano, show
+from jevons.core.money import NANO_PER_DOLLAR, nano, show
 from jevons.rebound import Period, say, split
 from jevons.rebound.elasticity import Elasticity
 from jevons.rebound.forecast import Forecast, Scenario, forecast
+from jevons.rebound.walk import Quantiles
 from jevons.store.db import DEFAULT_URL, Database
 
 MAX_MONTHS = 120
-BAR = 46
+BAR = 60
 MONTH = (
     "SELECT plan, COUNT(DISTINCT customer), COUNT(*), SUM(calls), "
     "SUM(input + cached + cache_write_5m + cache_write_1h), SUM(cached), SUM(cost_nano), SUM(unpriced) "
@@ -197,14 +198,16 @@ def _last_change(rows: Sequence[Period]) -> dict[str, Any]:
 
 
 def _print(console: Console, outlook: Forecast) -> None:
-    table = Table("plan", "ahead", "bill P10", "P50", "P90", "", "margin P10", "P50", "P90", title=outlook.scenario)
-    top = max(row.bill.p90 for row in outlook.outlooks) or 1
+    table = Table("plan", "ahead", "bill P50 (P10 to P90)", "margin P50 (P10 to P90)", title=outlook.scenario)
     for row in outlook.outlooks:
-        bill, margin = ([show(value) for value in (part.p10, part.p50, part.p90)] for part in (row.bill, row.margin))
-        table.add_row(
-            row.plan or "all", str(row.ahead), *bill, _bar(row.bill.p10, row.bill.p50, row.bill.p90, top), *margin
-        )
+        table.add_row(row.plan or "all", str(row.ahead), _ends(row.bill), _ends(row.margin))
     console.print(table)
+    top = max(row.bill.p90 for row in outlook.outlooks) or 1
+    width = max(len(row.plan or "all") for row in outlook.outlooks)
+    for row in outlook.outlooks:
+        console.print(
+            f"{row.plan or 'all':{width}} +{row.ahead:<2} {_bar(row.bill, top)}", highlight=False, markup=False
+        )
     for plan, test in outlook.backtests.items():
         if test.median_error is None or test.naive_error is None or test.coverage_80 is None:
             console.print(f"{plan or 'all'}: too short a history for a backtest; bands widened by {test.spread:g}")
@@ -220,9 +223,18 @@ def _print(console: Console, outlook: Forecast) -> None:
         console.print(f"[dim]{note}[/dim]")
 
 
-def _bar(low: int, mid: int, high: int, top: int) -> str:
-    """`   ----|-----   ` on a common scale, P10 to P90 with P50 marked."""
-    at = [min(BAR - 1, max(0, round(value / top * (BAR - 1)))) for value in (low, mid, high)]
-    cells = ["-" if at[0] <= i <= at[2] else " " for i in range(BAR)]
-    cells[at[1]] = "|"
+def _ends(part: Quantiles) -> str:
+    return f"{_dollars(part.p50)} ({_dollars(part.p10)} to {_dollars(part.p90)})"
+
+
+def _dollars(amount: int) -> str:
+    """Cents only below a hundred dollars: a forecast does not know them."""
+    return show(amount) if abs(amount) < 100 * NANO_PER_DOLLAR else show(amount)[:-3]
+
+
+def _bar(bill: Quantiles, top: int) -> str:
+    """`   ----|-----` on a scale common to all rows, P10 to P90 with P50 marked."""
+    low, mid, high = (min(BAR - 1, max(0, round(value / top * (BAR - 1)))) for value in (bill.p10, bill.p50, bill.p90))
+    cells = ["-" if low <= i <= high else " " for i in range(high + 1)]
+    cells[mid] = "|"
     return "".join(cells)

@@ -31,7 +31,8 @@ PRIOR_FACTOR = 1.4
 PRIOR_FAMILIES = 10.0
 """The band before any evidence, and how many families' evidence it weighs as much as."""
 LEVEL = 0.90
-BLOCK_SCALED = ("qwen", "deepseek-ai")
+BLOCK_SCALED = ("qwen", "deepseek-ai", "moonshotai")
+"""Makers whose FP8 checkpoints carry a scale per block of weights."""
 FIELDS = Coefficients.__struct_fields__
 
 # Log-normal priors (centre, log sd): data-sheet speed for streams and products; fixed prices of the order that launch
