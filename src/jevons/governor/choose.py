@@ -116,6 +116,9 @@ class _Rates:
 def weigh(facts: Facts, offers: Sequence[Offer], view: View, route: Route, rates: RatesOf) -> Decision:
     """Prices the combinations of the offers that the plan allows. `rates(route, "")` must be known."""
     allowed, blocked = _admit(offers, view, route, rates)
+    at_hand = [index for index in allowed if offers[index].effect.reply is not None]
+    if at_hand:  # whatever else pays can be done at the session's next call
+        allowed = at_hand
     sums = Sums(facts, offers, route, rates)
     options, greedy = _combine(allowed, offers, 1.0 - view.quality_floor, sums)
     untouched = options[0]
