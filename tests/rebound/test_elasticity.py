@@ -149,3 +149,20 @@ def test_the_verdict_follows_the_interval():
 def test_a_cut_that_is_none_is_refused(ratio, own):
     with pytest.raises(CallerError):
         break_even(ratio, own)
+
+
+def test_the_instrumental_estimate_meets_its_moment_conditions():
+    """Checked by putting the solution back into the equations, and against two-stage least squares of logs."""
+    rng = np.random.default_rng(0)
+    n = 4000
+    shock, arm = rng.normal(0, 0.5, n), np.where(np.arange(n) % 2 == 0, math.log(0.6), 0.0)
+    paid = arm + 0.6 * shock + rng.normal(0, 0.2, n)
+    y = np.exp(1.0 - 0.8 * paid + shock)
+    x, z = np.column_stack([np.ones(n), paid]), np.column_stack([np.ones(n), arm])
+    fit = solve(y, x, np.arange(n), z)
+    assert np.allclose(z.T @ (y * np.exp(-x @ fit.beta) - 1.0) / n, 0.0, atol=1e-9)
+    two_stage = np.cov(arm, np.log(y))[0, 1] / np.cov(arm, paid)[0, 1]
+    assert fit.beta[1] == pytest.approx(two_stage, abs=0.1)
+    assert fit.beta[1] == pytest.approx(-0.8, abs=3 * math.sqrt(fit.jackknife[1, 1]))
+    naive = np.polyfit(paid, np.log(y), 1)[0]
+    assert naive > -0.2  # what a regression on the price paid would have said
