@@ -66,15 +66,15 @@ def talk(turns: int, mark: dict[str, str] | None = None, system: Any = "s" * 20_
     return {"model": "m", "system": system, "messages": messages}
 
 
-def test_breakpoints_are_placed_on_the_system_and_the_end() -> None:
+def test_breakpoints_are_placed_on_the_system_and_the_last_two_turns() -> None:
     (offer,) = offers(STEADY, call(talk(3)), view())
-    assert offer.effect.breakpoints == ((0, "5m"), (3, "5m"))
+    assert offer.effect.breakpoints == ((0, "5m"), (2, "5m"), (3, "5m"))
     assert offer.risk is Risk.EXACT
 
 
 def test_a_session_that_pauses_gets_an_hour() -> None:
     (offer,) = offers(PAUSING, call(talk(3)), view())
-    assert offer.effect.breakpoints == ((0, "1h"), (3, "1h"))
+    assert offer.effect.breakpoints == ((0, "1h"), (2, "1h"), (3, "1h"))
 
 
 def test_a_system_of_nothing_is_no_turn() -> None:
@@ -82,7 +82,7 @@ def test_a_system_of_nothing_is_no_turn() -> None:
         body = talk(3, system=empty)
         body["messages"][0]["content"][0]["text"] = "x" * 30_000
         (offer,) = offers(STEADY, call(body), view())
-        assert offer.effect.breakpoints == ((2, "5m"),)
+        assert offer.effect.breakpoints == ((1, "5m"), (2, "5m"))
 
 
 def test_a_prompt_below_the_minimum_is_left_alone() -> None:
@@ -120,7 +120,7 @@ def test_hours_stay_in_front_of_minutes_and_there_are_never_more_than_four() -> 
     )  # fmt: skip
     (offer,) = offers(STEADY, call(talk(40)), view(session=held))
     marks = offer.effect.breakpoints
-    assert marks == ((0, "1h"), (5, "1h"), (20, "5m"), (40, "5m"))
+    assert marks == ((5, "1h"), (20, "5m"), (39, "5m"), (40, "5m"))
     lives = [ttl for _, ttl in marks]
     assert lives == sorted(lives)  # "1h" before "5m"
 

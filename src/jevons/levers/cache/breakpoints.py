@@ -25,6 +25,9 @@ STORE = "sessions"
 """Where the driver keeps `Session` by `session_key`; it comes back as `view.session`."""
 
 MARK, TTL = b'"cache_control"', b'"ttl"'
+MAX_MARKS = 4
+"""What Anthropic takes; more are refused."""
+
 STRANDED_TURNS = 8
 """Turns after which the last breakpoint may be more than 20 blocks behind the new one (agents send 2 to 3 blocks a
 turn): then it is set again, so that it is found."""
@@ -136,20 +139,17 @@ def lifetime(rates: Rates, stand: Standing, chance_ppm: int) -> str:
 
 
 def places(body: _Body, session: Session | None, stand: Standing, ttl: str) -> tuple[tuple[int, str], ...]:
-    """At most four breakpoints, hours before minutes: the system (with the tools before it, what survives an edited
-    history), those that may be out of sight of the new one, and the end."""
+    """At most four breakpoints, hours before minutes: the end; the turn before it, which is found when a client
+    rewrites its last turn (reminders are moved); what is held but out of sight of the end; the system with its tools.
+    """
     last = body.last
-    marks: dict[int, str] = {}
-    if body.leads:
-        marks[0] = ttl if stand.hour == 0 else "1h"
-    if session is not None and stand.held:
-        turn, life = session.held_turn, "1h" if ttl == "1h" or stand.short == 0 else "5m"
-        if 0 < session.hour_turn < last and ttl == "5m" and stand.hour:
-            marks[session.hour_turn] = "1h"
-        if last - turn > STRANDED_TURNS and 0 < turn < last:
-            marks.setdefault(turn, life)
-    marks[last] = ttl
-    return tuple(sorted(marks.items()))
+    hour_turn = session.hour_turn if session is not None and stand.hour else -1
+    wanted = [last, last - 1, hour_turn if ttl == "5m" else -1]
+    if session is not None and stand.held and last - session.held_turn > STRANDED_TURNS:
+        wanted.append(session.held_turn)
+    wanted.append(0 if body.leads else -1)
+    turns = sorted(list(dict.fromkeys(turn for turn in wanted if 0 <= turn <= last))[:MAX_MARKS])
+    return tuple((turn, "1h" if ttl == "1h" or turn <= hour_turn else "5m") for turn in turns)
 
 
 def _own(body: _Body, ttl: str) -> tuple[tuple[int, str], ...]:
