@@ -38,6 +38,7 @@ class Running:
         self.url = f"http://127.0.0.1:{port}"
         self.database = housekeeping.settings.database.url
         self.booked: list[Operation] = []
+        self.clients: list[openai.OpenAI | anthropic.Anthropic] = []
         inner = housekeeping.world.book
 
         def book(operation: Operation) -> Any:
@@ -47,10 +48,14 @@ class Running:
         housekeeping.world.book = book
 
     def openai(self, **options: Any) -> openai.OpenAI:
-        return openai.OpenAI(base_url=f"{self.url}/v1", api_key=self.secret, **{"max_retries": 0, **options})
+        client = openai.OpenAI(base_url=f"{self.url}/v1", api_key=self.secret, **{"max_retries": 0, **options})
+        self.clients.append(client)
+        return client
 
     def anthropic(self, **options: Any) -> anthropic.Anthropic:
-        return anthropic.Anthropic(base_url=self.url, api_key=self.secret, **{"max_retries": 0, **options})
+        client = anthropic.Anthropic(base_url=self.url, api_key=self.secret, **{"max_retries": 0, **options})
+        self.clients.append(client)
+        return client
 
     def post(self, path: str, body: bytes | dict[str, Any], **headers: str) -> httpx.Response:
         content = {"content": body} if isinstance(body, bytes) else {"json": body}
@@ -113,9 +118,12 @@ def gateway(
     thread = threading.Thread(target=lambda: asyncio.run(server.serve()), daemon=True)
     thread.start()
     wait_until(lambda: server.started, PATIENCE_S)
+    running = Running(server, housekeeping, port, SECRET)
     try:
-        yield Running(server, housekeeping, port, SECRET)
+        yield running
     finally:
+        for client in running.clients:
+            client.close()
         server.should_exit = True
         thread.join(PATIENCE_S)
         assert not thread.is_alive(), "the gateway did not stop"
