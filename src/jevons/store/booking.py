@@ -89,6 +89,10 @@ class Bookkeeper:
     """Writes batches of operations through one connection, and remembers ids between them."""
 
     def __init__(self) -> None:
+        self.forget()
+
+    def forget(self) -> None:
+        """Look every id up again: what they point at may be gone (retention, a restored database)."""
         self.series = Names("series", _SERIES)
         self.tariffs = Names("tariffs", _TARIFF)
         self.tasks = Names("tasks", ("tenant", "task"))

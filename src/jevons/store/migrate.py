@@ -45,11 +45,9 @@ def known() -> list[Migration]:
 
 def version(db: Database) -> int:
     """The schema's number in this database; 0 for an empty one."""
-    if db.postgres:
-        present = db.row("SELECT to_regclass('migrations')")
-        if present is None or present[0] is None:
-            return 0
-    elif db.row("SELECT 1 FROM sqlite_master WHERE name = 'migrations'") is None:
+    # Postgres: asked of the catalogue's table, since to_regclass may answer from before a lock was waited for.
+    present = "SELECT 1 FROM pg_tables WHERE schemaname = current_schema() AND tablename = 'migrations'"
+    if db.row(present if db.postgres else "SELECT 1 FROM sqlite_master WHERE name = 'migrations'") is None:
         return 0
     found = db.row("SELECT coalesce(max(number), 0) FROM migrations")
     return int(found[0]) if found else 0

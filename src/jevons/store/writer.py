@@ -162,6 +162,7 @@ class Writer:
                 # Whatever one row may hold, the others must be written, and this thread must live.
                 self._error = f"{type(error).__name__}: {error}"
                 if not isinstance(error, self._db.transient):
+                    self._books.forget()
                     if len(operations) > 1:
                         middle = len(operations) // 2
                         self._write(operations[:middle])
