@@ -31,7 +31,14 @@ def price(scale: int) -> Rates:
     )
 
 
-BOOK = {("big", ""): price(10), ("big", "batch"): price(5), ("small", ""): price(2), ("small", "batch"): price(1)}
+BOOK = {
+    ("big", ""): price(10),
+    ("big", "flex"): price(6),
+    ("small", "flex"): price(1),
+    ("big", "batch"): price(5),
+    ("small", ""): price(2),
+    ("small", "batch"): price(1),
+}
 LEVERS = ("trim", "route", "breakpoints", "batch", "key", "exact", "cascade")
 
 
@@ -220,7 +227,7 @@ def test_beyond_64_combinations_it_adds_the_best_first_and_says_so() -> None:
                 {"cache_key": "k", "regained_tokens": 5},
                 {"stable_tools": True, "regained_tokens": 50},
                 {"edits": (Edit(1, 0, "x"),), "removed_tokens": 20_000},
-                {"tier": "batch"},
+                {"tier": "flex"},
                 {"defer_until": 5.0},
             ]
         )

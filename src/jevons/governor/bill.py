@@ -223,7 +223,8 @@ def ways(effect: Effect, route: Route) -> tuple[Route, ...]:
 
 
 def fields_of(effect: Effect) -> int:
-    """Which fields an effect sets: two offers that share one conflict. An answer at hand leaves nothing to change."""
+    """Which fields an effect sets: two offers that share one conflict. An answer at hand leaves nothing to change, and
+    what loses the prefix leaves no breakpoints to place."""
     if effect.reply is not None:
         return EVERYTHING
     return (
@@ -231,6 +232,7 @@ def fields_of(effect: Effect) -> int:
         | (MODEL if effect.route is not None or effect.ladder else 0)
         | (TIER if effect.tier else 0)
         | (LATER if effect.defer_until else 0)
+        | (MARKS if effect.tier == "batch" or effect.defer_until else 0)
         | (MARKS if effect.breakpoints else 0)
         | (TOOLS if effect.stable_tools else 0)
         | (KEY if effect.cache_key else 0)

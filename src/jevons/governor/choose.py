@@ -67,7 +67,7 @@ class Governor:
         if arm == HOLD_OUT or not offers or not view.routes:
             return Decision(arm=arm)
         route = view.routes[0]
-        rates = _Rates(self._lookup, view.now)
+        rates = RatesByRoute(self._lookup, view.now)
         usual = rates(route, "")
         found = weigh(self.facts(call, view), offers, view, route, rates) if usual is not None else _unpriced(offers)
         return msgspec.structs.replace(found, arm=arm)
@@ -97,7 +97,7 @@ class Governor:
         )
 
 
-class _Rates:
+class RatesByRoute:
     """Rates by (route, tier), looked up once a call."""
 
     __slots__ = ("_at", "_known", "_lookup")
