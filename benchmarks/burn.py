@@ -141,7 +141,10 @@ def main() -> None:
     text = args.data.read_text()
     if args.emit_fit:
         print(
-            json.dumps(emit_fit(text, "half of the ML.ENERGY leaderboard@0cd52da, by model family", args.emit_fit, load()), indent=1)
+            json.dumps(
+                emit_fit(text, "half of the ML.ENERGY leaderboard@0cd52da, by model family", args.emit_fit, load()),
+                indent=1,
+            )
         )
         return
     result = run(text, args.seed, load())
