@@ -125,6 +125,29 @@ def test_hours_stay_in_front_of_minutes_and_there_are_never_more_than_four() -> 
     assert lives == sorted(lives)  # "1h" before "5m"
 
 
+@pytest.mark.parametrize(
+    "content",
+    [
+        [{"type": "thinking", "thinking": "hm", "signature": "s"}],
+        [{"type": "redacted_thinking", "data": "x"}],
+        [{"type": "text", "text": " "}],
+        "",
+        [],
+        None,
+    ],
+)
+def test_a_breakpoint_is_never_put_where_the_provider_refuses_one(content: Any) -> None:
+    body = talk(3)
+    body["messages"][1]["content"] = content
+    (offer,) = offers(STEADY, call(body), view())
+    assert offer.effect.breakpoints == ((0, "5m"), (3, "5m"))
+
+
+@pytest.mark.parametrize("body", [{"messages": "no list"}, {"messages": [1, 2], "system": "s" * 9000}, {"tools": 3}])
+def test_a_body_that_is_no_request_is_left_alone(body: dict[str, Any]) -> None:
+    assert all(turn == 0 for o in offers(STEADY, call(body), view()) for turn, _ in o.effect.breakpoints)
+
+
 def test_an_hour_is_not_bought_again_over_what_is_held_for_minutes() -> None:
     """80% bridged: worth it for new tokens alone, not when 50,000 held ones would be written again."""
     assert lifetime(RATES, Standing(1000, 0, 0), 800_000) == "1h"

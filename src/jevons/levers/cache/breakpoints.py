@@ -8,6 +8,7 @@ client says itself (a `ttl`, a key) is respected. It must not know how a body is
 
 from collections.abc import Callable, Generator, Sequence
 from hashlib import blake2b
+from typing import Any
 from zlib import crc32
 
 import msgspec
@@ -65,6 +66,13 @@ class _Body(msgspec.Struct):
         """The last turn, as the neutral prompt counts."""
         return len(self.messages) - 1 + self.leads
 
+    def content(self, turn: int) -> Any:
+        """A turn's content, decoded: a text, or a list of blocks."""
+        if self.leads and turn == 0:
+            return msgspec.json.decode(self.system)
+        message = msgspec.json.decode(self.messages[turn - self.leads])
+        return message.get("content") if isinstance(message, dict) else None
+
 
 class Breakpoints:
     """See the module's first lines. `table` is asked by the call site's name: its own history, or the shipped one."""
@@ -83,7 +91,10 @@ class Breakpoints:
         terms = self._lookup.terms(view.routes[0], view.now)
         if terms is None:
             return ()
-        body = msgspec.json.decode(call.body, type=_Body)
+        try:
+            body = msgspec.json.decode(call.body, type=_Body)
+        except msgspec.DecodeError:  # not a request as we know it: the provider's to refuse, not ours to touch
+            return ()
         view.notes[self.name] = note = Note(view.session, body.last, _tools(body))
         found = self._marks(call, view, terms, body) if terms.marked else _key(call, view, terms)
         return (*found, *_steady(note, prompt_estimate(view.session, len(call.body))))
@@ -117,7 +128,7 @@ class Breakpoints:
         ppm = chance(self._table(call.site), pace)
         ttl = lifetime(rates, stand, ppm)
         marks = _own(body, ttl) if MARK in call.body else places(body, session, stand, ttl)
-        if MARK in call.body and (ttl == "5m" or not marks):
+        if not marks or (MARK in call.body and ttl == "5m"):
             return ()
         why = f"{ttl} for {stand.fresh} new tokens: {ppm / 10_000:.0f}% are bridged by an hour"
         return (Offer(lever=self.name, risk=self.risk, effect=Effect(breakpoints=marks), why=why),)
@@ -148,7 +159,8 @@ def places(body: _Body, session: Session | None, stand: Standing, ttl: str) -> t
     if session is not None and stand.held and last - session.held_turn > STRANDED_TURNS:
         wanted.append(session.held_turn)
     wanted.append(0 if body.leads else -1)
-    turns = sorted(list(dict.fromkeys(turn for turn in wanted if 0 <= turn <= last))[:MAX_MARKS])
+    fitting = dict.fromkeys(turn for turn in wanted if 0 <= turn <= last and _markable(body.content(turn)))
+    turns = sorted(list(fitting)[:MAX_MARKS])
     return tuple((turn, "1h" if ttl == "1h" or turn <= hour_turn else "5m") for turn in turns)
 
 
@@ -157,30 +169,35 @@ def _own(body: _Body, ttl: str) -> tuple[tuple[int, str], ...]:
     changed without the others (on tools, inside a turn, on top): an hour behind five minutes would be refused."""
     if bytes(body.cache_control) != b"null" or any(MARK in bytes(tool) for tool in body.tools or ()):
         return ()
-    turns = ([body.system] if body.leads else []) + [_Message.content_of(raw) for raw in body.messages]
     marks = []
-    for turn, content in enumerate(turns):
-        found = bytes(content).count(MARK)
+    for turn in range(body.last + 1):
+        raw = body.system if body.leads and turn == 0 else body.messages[turn - body.leads]
+        found = bytes(raw).count(MARK)
         if found == 0:
             continue
-        if found > 1 or not _ends_marked(content):
+        if found > 1 or not _ends_marked(body.content(turn)):
             return ()
         marks.append((turn, ttl))
     return tuple(marks)
 
 
-class _Message(msgspec.Struct):
-    content: msgspec.Raw = msgspec.Raw(b"null")
-
-    @staticmethod
-    def content_of(raw: msgspec.Raw) -> msgspec.Raw:
-        return msgspec.json.decode(raw, type=_Message).content if MARK in bytes(raw) else msgspec.Raw(b"null")
-
-
-def _ends_marked(content: msgspec.Raw) -> bool:
+def _ends_marked(content: Any) -> bool:
     """The last block itself carries the mark: not a text or an argument that only spells it."""
-    blocks = msgspec.json.decode(content)
-    return isinstance(blocks, list) and bool(blocks) and isinstance(blocks[-1], dict) and "cache_control" in blocks[-1]
+    return (
+        isinstance(content, list) and bool(content) and isinstance(content[-1], dict) and "cache_control" in content[-1]
+    )
+
+
+def _markable(content: Any) -> bool:
+    """Whether the provider takes a breakpoint at the end of this content: not on thinking, not on an empty text."""
+    if isinstance(content, str):
+        return bool(content.strip())
+    if not isinstance(content, list) or not content or not isinstance(content[-1], dict):
+        return False
+    block = content[-1]
+    return "thinking" not in str(block.get("type")) and (
+        block.get("type") != "text" or bool(str(block.get("text", "")).strip())
+    )
 
 
 def _key(call: Call, view: View, terms: Terms) -> Sequence[Offer]:
