@@ -128,6 +128,24 @@ def test_a_client_that_leaves_is_noticed_and_billed_for_what_was_produced(client
     assert not line.complete
 
 
+@pytest.mark.parametrize("streams", [True, False])
+def test_a_client_that_leaves_before_the_first_byte_is_billed_its_prompt_alone(simulator, streams):
+    body = json.dumps({"model": "gpt-4o", "stream": streams, "messages": [{"role": "user", "content": "hi"}]})
+    connection = HTTPConnection(urlsplit(simulator.url).netloc, timeout=0.2)
+    head = {"authorization": "Bearer sk-1", "content-type": "application/json", "x-sim-fault": "stall_first;s=20"}
+    connection.request("POST", "/v1/chat/completions", body, head)
+    with pytest.raises(TimeoutError):
+        connection.getresponse()
+    connection.close()
+    deadline = time.monotonic() + 5
+    while not simulator.books.lines and time.monotonic() < deadline:
+        time.sleep(0.01)
+    (line,) = simulator.books.lines
+    assert (line.counts.output, line.complete) == (0, False)
+    assert line.counts.prompt > 0
+    assert simulator.books.requests[-1].client_gone
+
+
 def test_every_fault_is_parsed_and_an_unknown_one_is_named():
     assert all(parse(kind).kind == kind for kind in FAULTS)
     assert parse("cut;after=9") == Fault(kind="cut", after=9)

