@@ -73,12 +73,11 @@ class TrimLever:
         prompt = self._decode(call)
         if prompt is None or not prompt.turns or len(prompt.turns) > MAX_TURNS:
             return ()
-        memory: Mapping[str, Any] = view.memory.get(NAME) or {}
         lossy = allowed >= Risk.LOSSY and self._recall
         numbers = hashes(prompt)
         key = session_key(call, prompt)
-        need = self._need(call.site, memory)
-        session = self._extended(key, prompt, numbers, need, memory)
+        need = self._need(call.site, _memory(view))
+        session = self._extended(key, prompt, numbers, need, view)
         edits = _edits(session)
         pending = _Pending(session, key, call.site, prompt, len(numbers), sum(session.sent))
         view.notes[NAME] = pending
@@ -165,25 +164,25 @@ class TrimLever:
             self.counts[f"untouched:{reason}"] += 1
         return not reason
 
-    def _extended(self, key: str, prompt: Prompt, numbers: list[int], need: Need, memory: Mapping[str, Any]) -> Session:
+    def _extended(self, key: str, prompt: Prompt, numbers: list[int], need: Need, view: View) -> Session:
         """The session with this call's turns. One that is not known here is rebuilt from its record, or adopted."""
         session = self._sessions.get(key)
         if session is None:
-            known = memory.get(f"session:{key}")
+            known = _memory(view).get(f"session:{key}")
             before = answers(prompt)
             if known is not None:
                 self.counts["rebuilt"] += 1
-                session = rebuild(prompt, numbers, need, msgspec.convert(known, Record), recall=self._recall)
+                session = rebuild(prompt, numbers, msgspec.convert(known, Record), recall=self._recall)
             else:
                 self.counts["adopted" if before else "new"] += 1
-                session = Session(untouched=set(range(before)), cached_turns=before)
+                session = Session(untouched=set(range(before)), cached_turns=before, last_at=view.now)
                 extend(session, prompt, numbers, need, recall=self._recall)
             self._sessions[key] = session
         else:
             common = session.common(numbers)
             if common < len(session.seen):
                 self.counts["rewound"] += 1
-                session.rewind(common)
+                session.rewind(common, prompt)
             extend(session, prompt, numbers, need, recall=self._recall)
         self._sessions.move_to_end(key)
         if len(self._sessions) > MAX_SESSIONS:
@@ -218,6 +217,11 @@ def session_key(call: Call, prompt: Prompt) -> str:
 def recall_key(tenant: str, name: str) -> str:
     """Under which a left-out text is kept: ids are only unique within a tenant."""
     return f"recall:{tenant}/{name}"
+
+
+def _memory(view: View) -> Mapping[str, Any]:
+    memory: Mapping[str, Any] = view.memory.get(NAME) or {}
+    return memory
 
 
 def _edits(session: Session) -> tuple[Edit, ...]:

@@ -97,4 +97,7 @@ def _edge(idle: int) -> int:
 
 
 def _shrunk(counts: Counts, at: int, prior: float, weight: float) -> float:
-    return (counts.quoted[at] + prior * weight) / (counts.reached[at] + weight)
+    """One hazard. A result that still waits between two edges counts as half at risk (the actuarial estimate)."""
+    after = counts.reached[at + 1] if at + 1 < len(IDLE_EDGES) else counts.reached[at]
+    at_risk = (counts.reached[at] + min(counts.reached[at], after + counts.quoted[at])) / 2
+    return (counts.quoted[at] + prior * weight) / (at_risk + weight)

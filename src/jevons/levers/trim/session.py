@@ -68,11 +68,13 @@ class Removal(msgspec.Struct, frozen=True):
 class Record(msgspec.Struct, frozen=True):
     """What must survive a restart, so that the same edits come out again: the rest follows from the conversation.
 
-    `untouched` are turns whose results were sent as they came.
+    `untouched` are turns whose results were sent as they came; `last_at` is when the last prompt was.
     """
 
     removed: tuple[Removal, ...] = ()
     untouched: tuple[int, ...] = ()
+    last_at: float = 0.0
+    scale: Scale = msgspec.field(default_factory=Scale)
 
 
 class Session(msgspec.Struct):
@@ -87,7 +89,8 @@ class Session(msgspec.Struct):
     """Distinctive string -> the latest item that shows it."""
     said: set[str] = msgspec.field(default_factory=set)
     uses: dict[str, tuple[str, str]] = msgspec.field(default_factory=dict)
-    calls: int = 0
+    calls: int = 1
+    """The number of the call that the last seen turn belongs to: one more than the answers so far."""
     last_at: float = 0.0
     cached_turns: int = 0
     """Turns that the last sent prompt held."""
@@ -96,7 +99,7 @@ class Session(msgspec.Struct):
 
     @property
     def record(self) -> Record:
-        return Record(tuple(self.removals), tuple(sorted(self.untouched)))
+        return Record(tuple(self.removals), tuple(sorted(self.untouched)), self.last_at, self.scale)
 
     def remove(self, item: Item, stub: str, tokens: float, at: int) -> None:
         """Book a removal that was sent: the result's lines are no longer shown."""
@@ -120,10 +123,13 @@ class Session(msgspec.Struct):
             count += 1
         return count
 
-    def rewind(self, turns: int) -> None:
+    def rewind(self, turns: int, prompt: Prompt) -> None:
         """The client changed its history from this turn on: forget what stood behind it."""
+        self.calls = 1 + sum(turn.role == "assistant" for turn in prompt.turns[:turns])
         del self.seen[turns:], self.sent[turns:]
         self.items = [item for item in self.items if item.turn < turns]
+        for item in self.items:
+            item.quoted = min(item.quoted, self.calls)
         self.owners = {string: at for string, at in self.owners.items() if at < len(self.items)}
         self.shown = self.shown.until(turns)
         self.cached_turns = min(self.cached_turns, turns)
@@ -150,11 +156,12 @@ def _digest(part: Part) -> int:
 
 def extend(session: Session, prompt: Prompt, numbers: Sequence[int], need: Need, *, recall: bool) -> None:
     """Walk the turns behind those already seen; results of `session.untouched` turns are sent as they came."""
-    session.calls += 1
+    asked = session.calls
     for number in range(len(session.seen), len(prompt.turns)):
         turn = prompt.turns[number]
         if not any(isinstance(part, ToolResult) for part in turn.parts):
             _said(session, turn, need)
+        session.calls += turn.role == "assistant"
         total = 0.0
         for at, part in enumerate(turn.parts):
             if isinstance(part, ToolUse):
@@ -171,7 +178,7 @@ def extend(session: Session, prompt: Prompt, numbers: Sequence[int], need: Need,
             total += item.sent
         session.sent.append(total)
         session.seen.append(numbers[number])
-    for item in session.items:
+    for item in session.items if session.calls > asked else ():
         need.reach(item.tool, session.calls - item.quoted)
 
 
@@ -194,9 +201,13 @@ def _item(session: Session, part: ToolResult, text: str, turn: int, at: int, *, 
     return item
 
 
-def rebuild(prompt: Prompt, numbers: Sequence[int], need: Need, record: Record, *, recall: bool) -> Session:
-    """A session from its record: the walk is made again, with each removal at the call that made it."""
-    session = Session(untouched=set(record.untouched))
+def rebuild(prompt: Prompt, numbers: Sequence[int], record: Record, *, recall: bool) -> Session:
+    """A session from its record: the walk is made again, with each removal at the call that made it.
+
+    What its results taught about need was counted when they were new, and is not counted again.
+    """
+    session = Session(untouched=set(record.untouched), last_at=record.last_at, scale=record.scale)
+    need = Need()
     stops = sorted({removal.at for removal in record.removed if removal.at <= len(prompt.turns)})
     for stop in (*stops, len(prompt.turns)):
         part = msgspec.structs.replace(prompt, turns=prompt.turns[:stop])
@@ -209,17 +220,13 @@ def rebuild(prompt: Prompt, numbers: Sequence[int], need: Need, record: Record, 
     answered = answers(prompt)
     for item in session.items:
         item.proposed = item.proposed and item.turn >= answered
-    session.calls, session.cached_turns = _asked(prompt), answered
+    session.cached_turns = answered
     return session
 
 
 def answers(prompt: Prompt) -> int:
     """The turn behind the last answer: what stands before it has been sent once."""
     return max((at + 1 for at, turn in enumerate(prompt.turns) if turn.role == "assistant"), default=0)
-
-
-def _asked(prompt: Prompt) -> int:
-    return 1 + sum(turn.role == "assistant" for turn in prompt.turns)
 
 
 def _said(session: Session, turn: Turn, need: Need) -> None:
