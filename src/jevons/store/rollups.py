@@ -87,14 +87,17 @@ def by(
     limit: int = 100,
     grain: int | None = None,
 ) -> list[Group]:
-    """Sums by some dimensions, the largest `order` first. Both ends are widened to whole buckets of the grain."""
+    """Sums by some dimensions, the largest `order` first. Both ends are widened to whole buckets of the grain.
+
+    Where the finest fitting grain is kept no longer, the next coarser one is read.
+    """
     columns = ", ".join(f"s.{_dimension(name)}" for name in dimensions)
     filters, values = _filters(where)
     rows = db.rows(
         f"SELECT {columns}, {_SUMS} FROM rollups r JOIN series s ON s.id = r.series "  # noqa: S608 - checked names
         f"WHERE r.grain = ? AND r.bucket >= ? AND r.bucket < ?{filters} "
         f"GROUP BY {columns} ORDER BY sum(r.{_measure(order)}) DESC LIMIT ?",
-        (*_span(since, until, grain), *values, min(limit, MOST_ROWS)),
+        (*_span(db, since, until, grain), *values, min(limit, MOST_ROWS)),
     )
     width = len(dimensions)
     return [Group(tuple(row[:width]), _sums(row[width:])) for row in rows]
@@ -109,7 +112,7 @@ def over_time(
     rows = db.rows(
         f"SELECT r.bucket, {_SUMS} FROM rollups r {join}"  # noqa: S608 - checked names
         f"WHERE r.grain = ? AND r.bucket >= ? AND r.bucket < ?{filters} GROUP BY r.bucket ORDER BY r.bucket LIMIT ?",
-        (*_span(since, until, grain), *values, MOST_ROWS),
+        (*_span(db, since, until, grain), *values, MOST_ROWS),
     )
     return [Point(int(row[0]), _sums(row[1:])) for row in rows]
 
@@ -144,9 +147,21 @@ def tasks(db: Database, since: float, until: float, *, order: str = "cost_nano",
     ]
 
 
-def _span(since: float, until: float, grain: int | None) -> tuple[int, int, int]:
+def _span(db: Database, since: float, until: float, grain: int | None) -> tuple[int, int, int]:
+    """The grain and the whole buckets that are read: a coarser grain where the finer one is kept no longer."""
     grain = grain or grain_of(since, until)
+    while grain < DAY and since < _first(db, grain):
+        coarser = HOUR if grain == MINUTE else DAY
+        if _first(db, coarser) + coarser > _first(db, grain):
+            break  # nothing lies before: the ledger is that young
+        grain = coarser
     return grain, int(since // grain * grain), int(-(-until // grain) * grain)
+
+
+def _first(db: Database, grain: int) -> int:
+    """The oldest bucket of a grain; 0 when there is none."""
+    found = db.row("SELECT bucket FROM rollups WHERE grain = ? ORDER BY bucket LIMIT 1", (grain,))
+    return int(found[0]) if found else 0
 
 
 def _filters(where: Mapping[str, str] | None) -> tuple[str, tuple[str, ...]]:
