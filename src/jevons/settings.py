@@ -122,6 +122,13 @@ class Pages(Section, frozen=True):
     enabled: bool = True
 
 
+class Telemetry(Section, frozen=True):
+    """Your own tracing. Nothing is sent anywhere unless an endpoint stands here."""
+
+    otlp_endpoint: str = ""
+    """OTLP over HTTP, like http://collector:4318/v1/traces. Needs the extra `otel`."""
+
+
 class Settings(Section, frozen=True):
     """The whole configuration. Unset tables take their defaults."""
 
@@ -136,6 +143,7 @@ class Settings(Section, frozen=True):
     prices: Prices = Prices()
     access: Access = Access()
     pages: Pages = Pages()
+    telemetry: Telemetry = Telemetry()
 
 
 ENVIRONMENT = {

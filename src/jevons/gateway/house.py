@@ -23,6 +23,7 @@ from jevons.gateway.governing import governing
 from jevons.gateway.local import LocalPart
 from jevons.gateway.metrics import Metrics
 from jevons.gateway.pages import pages
+from jevons.gateway.spans import exporter
 from jevons.ledger.operation import Operation
 from jevons.levers.cache.breakpoints import STORE as SESSIONS
 from jevons.levers.cache.breakpoints import session_key
@@ -55,6 +56,8 @@ class Housekeeping:
         self.settings = settings
         self.catalogue: Catalogue = build(settings, environ)
         self.metrics = Metrics()
+        endpoint = settings.telemetry.otlp_endpoint
+        self._trace = exporter(endpoint) if endpoint else None
         self.keys = Keys(anonymous=settings.access.anonymous)
         self.writer = Writer(settings.database.url, settings.database.durability, settings.database.window_s)
         self.db = open_database(settings.database.url)
@@ -164,12 +167,17 @@ class Housekeeping:
         return spent_in_ledger(self._reader, counter)
 
     def _book(self, operation: Operation) -> None:
-        self.metrics.count(operation)
+        self._tell(operation)
         self.writer.book(operation)
 
     def _book_strictly(self, operation: Operation) -> Awaitable[None]:
-        self.metrics.count(operation)
+        self._tell(operation)
         return self.writer.durable(operation)
+
+    def _tell(self, operation: Operation) -> None:
+        self.metrics.count(operation)
+        if self._trace is not None:
+            self._trace(operation)
 
     def _gauges(self) -> None:
         gauge, writer, answers = self.metrics.gauge, self.writer, self.world.answers

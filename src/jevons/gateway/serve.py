@@ -4,6 +4,7 @@ What lives here: the server's bounds and its life. What it must not know: calls.
 """
 
 import asyncio
+import contextlib
 import socket
 import sys
 from collections.abc import Awaitable, Callable, Mapping
@@ -77,10 +78,12 @@ def serve(settings: Settings, environ: Mapping[str, str], *, with_trial: bool = 
         if not with_trial:
             print(greeting(address, secret, next(iter(housekeeping.catalogue.names()), "MODEL")), flush=True)
             return
+        print(f"listening at {address}; the local model loads ...", flush=True)
         await housekeeping.local.started()
         print(await trial(housekeeping, address), flush=True)
         print(greeting(address, secret, housekeeping.local.model or "MODEL"), flush=True)
 
     server = Server(housekeeping, greet)
-    server.run()
+    with contextlib.suppress(KeyboardInterrupt):  # uvicorn hands the signal on once all is closed; Ctrl-C is a good end
+        server.run()
     return 0 if server.started else 1
