@@ -171,7 +171,7 @@ def test_calls_that_repeat_an_index_are_two_calls(as_sse, sdk):
                         "index": 0,
                         "id": f"call_{n}",
                         "type": "function",
-                        "function": {"name": f"f{n}", "arguments": '{"n":%d}' % n},
+                        "function": {"name": f"f{n}", "arguments": json.dumps({"n": n})},
                     }
                 ]
             }

@@ -66,16 +66,9 @@ def collect_stream(dialect: str, chunks: Iterable[bytes]) -> bytes:
 
 def _number(text: str) -> float | int:
     value = float(text)
-    if abs(value) > MAX_NUMBER or not any(mark in text for mark in ".eE"):
+    if abs(value) > MAX_NUMBER:
         raise ValueError(f"the number {text[:32]} is out of range")
     return int(value) if value.is_integer() and abs(value) < EXACT else value
-
-
-def _whole(text: str) -> int:
-    value = int(text)
-    if not -(2**63) <= value < 2**64:
-        raise ValueError(f"the number {text[:32]} is out of range")
-    return value
 
 
 _decode = msgspec.json.Decoder(dict[str, Any], float_hook=_number).decode

@@ -137,7 +137,7 @@ def _edit_message(raw: Raw, wanted: list[EditLike]) -> bytes | None:
         return None
     if "content" not in inner:
         raise CallerError("a message without content has no text to edit", code="unsupported_edit")
-    role = inner.get("role", b"")
+    role = bytes(inner.get("role", b""))
     if role == b'"tool"':  # one result, whatever its content is made of
         if any(edit.part != 0 for edit in wanted):
             raise CallerError("a tool message is one part", code="unsupported_edit")

@@ -29,6 +29,9 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
 RUBBISH = Facts()
 
 
+ABSENT = msgspec.Raw()
+
+
 class _Choice(msgspec.Struct):
     finish_reason: Any = None
 
@@ -46,9 +49,9 @@ class _Reply(msgspec.Struct):
     incomplete_details: Any = None
     input_tokens: Any = None
     choices: list[_Choice] | None = None
-    content: msgspec.Raw | None = None
-    output: msgspec.Raw | None = None
-    data: msgspec.Raw | None = None
+    content: msgspec.Raw = ABSENT
+    output: msgspec.Raw = ABSENT
+    data: msgspec.Raw = ABSENT
 
 
 _decode = msgspec.json.Decoder(_Reply).decode
@@ -89,8 +92,8 @@ def _shape(dialect: str, reply: _Reply) -> tuple[bool, str]:
     return type(reply.input_tokens) is int, ""
 
 
-def _is_list(raw: msgspec.Raw | None) -> bool:
-    return raw is not None and bytes(memoryview(raw)[:1]) == b"["
+def _is_list(raw: msgspec.Raw) -> bool:
+    return bytes(memoryview(raw)[:1]) == b"["
 
 
 def _text(found: Any) -> str:

@@ -22,7 +22,7 @@ def write_chat(whole: Object, include_usage: bool) -> bytes:
         out.append(write(encode({**frame, "choices": choices, **more})))
 
     for choice in whole["choices"]:
-        delta = {key: value for key, value in choice["message"].items() if value is not None}
+        delta = dict(choice["message"])
         if delta.get("tool_calls"):
             delta["tool_calls"] = [{"index": number, **call} for number, call in enumerate(delta["tool_calls"])]
         index = choice.get("index", 0)
