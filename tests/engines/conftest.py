@@ -65,3 +65,9 @@ def local_engine(loop: Loop, model_path: Path, tmp_path_factory: pytest.TempPath
     loop.run(engine.start())
     yield engine
     loop.run(engine.stop())
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """A skipped local model must not go unseen in a quiet run."""
+    if not MODEL.exists():
+        terminalreporter.write_line(f"NO LOCAL MODEL at {MODEL}: tests marked `local` did not run", red=True, bold=True)
