@@ -1,5 +1,6 @@
 """Fixed-sequence testing and the sample-ratio check."""
 
+import itertools
 import math
 
 import numpy as np
@@ -28,8 +29,34 @@ def test_a_threshold_at_the_floor_passes_no_more_often_than_alpha():
     assert passed / 300 <= 0.1 + 2 * math.sqrt(0.09 / 300)
 
 
-def test_betting_stops_when_the_claim_is_refuted():
-    assert refute([1.0] * 1_000, 0.5, 0.05).n < 20
+def test_the_expected_wealth_at_the_floor_is_at_most_one_by_enumeration():
+    # all paths of 10 flips of bias 0.3: the chance to reach 1/alpha is at most alpha
+    chance = 0.0
+    for path in itertools.product((0.0, 1.0), repeat=10):
+        weight = math.prod(0.3 if flip else 0.7 for flip in path)
+        chance += weight * (refute(path, 0.3, 0.2) >= -math.log(0.2))
+    assert chance <= 0.2
+
+
+def test_a_test_stops_when_the_claim_is_refuted():
+    class Counted(list):
+        read = 0
+
+        def __iter__(self):
+            for value in super().__iter__():
+                self.read += 1
+                yield value
+
+    outcomes = Counted([1.0] * 1_000)
+    assert refute(outcomes, 0.5, 0.05) >= -math.log(0.05)
+    assert outcomes.read < 1_000
+
+
+def test_outcomes_below_the_bound_and_floors_at_it_are_refused():
+    with pytest.raises(ValueError, match="below the bound"):
+        refute([-1.0], 0.5, 0.05)
+    with pytest.raises(ValueError, match="must lie above"):
+        refute([1.0], 0.0, 0.05)
 
 
 def test_the_bayes_factor_is_that_of_scipys_dirichlet_multinomial():

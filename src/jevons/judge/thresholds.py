@@ -8,11 +8,13 @@ risk controlling prediction sets", 2024). What it must not know: what a threshol
 Point-estimate thresholds missed their target on 33-55% of resamples of real routing tables, these on 0-2%.
 """
 
+import math
 from collections.abc import Iterable, Sequence
 
 import msgspec
 
-from jevons.judge.betting import Wealth, above, bet, rejects
+BOLDEST = 0.9
+"""The largest bet, as a share of the one that could lose everything."""
 
 
 class Walk(msgspec.Struct, frozen=True):
@@ -30,19 +32,33 @@ def walk(streams: Iterable[Sequence[float]], floor: float, alpha: float, low: fl
     """
     passed, evidence = -1, []
     for index, outcomes in enumerate(streams):
-        wealth = refute(outcomes, floor, alpha, low)
-        evidence.append(wealth.peak)
-        if not rejects(wealth, alpha):
+        evidence.append(refute(outcomes, floor, alpha, low))
+        if evidence[-1] < -math.log(alpha):
             break
         passed = index
     return Walk(passed, tuple(evidence))
 
 
-def refute(outcomes: Sequence[float], floor: float, alpha: float, low: float = 0.0) -> Wealth:
-    """Bet on the outcomes until the claim "mean <= floor" is refuted at level alpha, or they end."""
-    wealth = above(floor, low)
-    for outcome in outcomes:
-        wealth = bet(wealth, outcome)
-        if rejects(wealth, alpha):
+def refute(outcomes: Sequence[float], floor: float, alpha: float, low: float = 0.0) -> float:
+    """The highest log wealth of bets against "mean <= floor"; it stops once that is refuted at level alpha.
+
+    The number of outcomes is known, so each bet is the one that would reach 1/alpha just then at the variance seen so
+    far (the predictable plug-in of Waudby-Smith and Ramdas 2024, eq. 26). A mixture of constant bets, right where no
+    end is known, certified nothing on 324 rows of routellm_gsm8k.
+    """
+    if not low < floor:
+        raise ValueError(f"the floor {floor} must lie above the lowest outcome {low}")
+    enough, most = -math.log(alpha), BOLDEST / (floor - low)
+    aim = 2.0 * enough / max(len(outcomes), 1)
+    total, squares, wealth, peak = floor, 0.25 * (floor - low) ** 2, 0.0, 0.0
+    for n, outcome in enumerate(outcomes, 1):
+        if outcome < low:
+            raise ValueError(f"outcome {outcome} lies below the bound {low}")
+        bet = min(most, math.sqrt(aim * n / squares))
+        wealth += math.log1p(bet * (outcome - floor))
+        peak = max(peak, wealth)
+        if peak >= enough:
             break
-    return wealth
+        total += outcome
+        squares += (outcome - total / (n + 1)) ** 2
+    return peak
