@@ -21,8 +21,8 @@ def operation(status: int = 200) -> Operation:
     )  # fmt: skip
     return Operation(
         operation="op_1", tenant="t", key_id="k", customer="acme", plan="", task="run-7", task_source="header",
-        parent="", started=10.0, task_name="", site="", surface="messages", model="best", served_model="claude", status=status,
-        duration_s=1.5, attempts=attempts,
+        parent="", started=10.0, task_name="", site="", surface="messages", model="best", served_model="claude",
+        status=status, duration_s=1.5, attempts=attempts,
     )  # fmt: skip
 
 
