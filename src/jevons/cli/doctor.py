@@ -164,8 +164,14 @@ def _database(settings: Settings, _environ: Mapping[str, str]) -> Iterator[Findi
                 "database", "bad", f"not writable: {error}", "free the disk, or end the process that locks it"
             )
             return
+        rejected = int(db.rows("SELECT count(*) FROM rejected")[0][0])
         live = sum(key.revoked is None for key in keys.every(db))
         yield Finding("database", "ok", f"writable, schema {version(db)} of {known()[-1].number}, {live} live keys")
+    if rejected:
+        says = f"{rejected} operations could not be booked as rows and are kept whole in the table `rejected`"
+        yield Finding(
+            "ledger", "note", says, "look at their reason and report it: SELECT operation, reason FROM rejected"
+        )
     if not live:
         yield Finding("keys", "note", "there is no live key", "jevons keys create --name me")
 

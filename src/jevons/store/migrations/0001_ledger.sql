@@ -1,5 +1,5 @@
 -- The ledger as a star: what repeats (who called, what was burned at which price, which task) is written once and
--- pointed at, so that an operation with its attempt takes about 150 bytes. docs/ledger.md explains every column.
+-- pointed at, so that a call takes about 220 bytes, its indexes and sums included. docs/ledger.md explains every column.
 -- Money: nano-dollars. Rates: pico-dollars a token. Times: Unix seconds, UTC. 0 and 1 for false and true.
 
 CREATE TABLE migrations (
