@@ -147,7 +147,12 @@ COUNTS = st.integers(0, 10**7)
 @settings(deadline=None)
 def test_what_is_written_reads_back(plain, cached, short, hour, output, reasoning):
     usage = Usage(
-        input=plain, cached=cached, cache_write_5m=short, cache_write_1h=hour, output=output, reasoning=min(output, reasoning)
+        input=plain,
+        cached=cached,
+        cache_write_5m=short,
+        cache_write_1h=hour,
+        output=output,
+        reasoning=min(output, reasoning),
     )
     for write in (write_chat, write_responses):
         back = read_usage(write(usage))

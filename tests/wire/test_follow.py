@@ -1,3 +1,4 @@
+import itertools
 import json
 
 import pytest
@@ -23,7 +24,7 @@ def follow(dialect, pieces, strip=False):
 
 def cut(body, cuts):
     edges = [0, *sorted(cuts), len(body)]
-    return [body[a:b] for a, b in zip(edges, edges[1:], strict=False)]
+    return [body[a:b] for a, b in itertools.pairwise(edges)]
 
 
 @pytest.mark.parametrize("dialect", list(USAGE))

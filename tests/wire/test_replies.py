@@ -58,7 +58,11 @@ def test_thinking_comes_back_byte_for_byte(streams, as_sse):
         assert back["content"] == whole["content"]
 
 
-STOPS = [("stop", "end_turn", "completed"), ("length", "max_tokens", "incomplete"), ("content_filter", "refusal", "incomplete")]
+STOPS = [
+    ("stop", "end_turn", "completed"),
+    ("length", "max_tokens", "incomplete"),
+    ("content_filter", "refusal", "incomplete"),
+]
 
 
 @pytest.mark.parametrize(("chat", "messages", "responses"), STOPS)
@@ -86,7 +90,11 @@ def test_errors_reach_the_sdks_as_their_own(sdk):
     error = Limited("the budget of this key is used up", code="budget_exhausted", param="model")
     with pytest.raises(openai.RateLimitError) as caught:
         sdk.chat(error_body("chat", error), 429)
-    assert (caught.value.code, caught.value.param, caught.value.type) == ("budget_exhausted", "model", "rate_limit_error")
+    assert (caught.value.code, caught.value.param, caught.value.type) == (
+        "budget_exhausted",
+        "model",
+        "rate_limit_error",
+    )
     with pytest.raises(anthropic.RateLimitError, match="used up"):
         sdk.messages(error_body("messages", error), 429)
     assert json.loads(error_body("count_tokens", error))["error"]["type"] == "rate_limit_error"

@@ -66,7 +66,9 @@ def test_the_official_types_take_what_is_written(source, target, requests_):
 
 def test_chat_to_messages_carries_everything(requests_):
     found, warnings = translate("chat", "messages", requests_["chat"])
-    assert found["system"] == [{"type": "text", "text": "Be brief.", "cache_control": {"type": "ephemeral", "ttl": "1h"}}]
+    assert found["system"] == [
+        {"type": "text", "text": "Be brief.", "cache_control": {"type": "ephemeral", "ttl": "1h"}}
+    ]
     assert [message["role"] for message in found["messages"]] == ["user", "assistant", "user"]
     results = found["messages"][2]["content"]
     assert [block["type"] for block in results] == ["tool_result", "tool_result", "text"]
@@ -159,7 +161,12 @@ def test_new_claude_models_get_effort_and_no_temperature(requests_):
 
 
 def test_older_claude_models_get_a_budget_within_the_limit():
-    body = {"model": "m", "messages": [{"role": "user", "content": "hi"}], "reasoning_effort": "high", "max_tokens": 8000}
+    body = {
+        "model": "m",
+        "messages": [{"role": "user", "content": "hi"}],
+        "reasoning_effort": "high",
+        "max_tokens": 8000,
+    }
     found, _ = translate("chat", "messages", body, "claude-sonnet-4-5")
     assert found["thinking"] == {"type": "enabled", "budget_tokens": 4000}
 
@@ -186,7 +193,11 @@ def conversations(draw):
     for number in range(draw(st.integers(1, 4))):
         messages.append({"role": "user", "content": draw(TEXTS)})
         calls = [
-            {"id": f"c{number}_{i}", "type": "function", "function": {"name": "f", "arguments": json.dumps(draw(ARGUMENTS))}}
+            {
+                "id": f"c{number}_{i}",
+                "type": "function",
+                "function": {"name": "f", "arguments": json.dumps(draw(ARGUMENTS))},
+            }
             for i in range(draw(st.integers(0, 3)))
         ]
         if calls:

@@ -78,9 +78,7 @@ def _canonical(body: bytes) -> Object:
     try:
         found = _decode(body)
         if encode(found) != body:  # escapes, white space or other numbers: only then can a key be doubled unseen
-            found = json.loads(
-                body, object_pairs_hook=_pairs, parse_float=_number, parse_int=_whole, parse_constant=_constant
-            )
+            found = json.loads(body, object_pairs_hook=_pairs, parse_float=_number, parse_constant=_constant)
     except CallerError:
         raise
     except msgspec.DecodeError as error:

@@ -224,7 +224,7 @@ def read_thinking(message: Reasoned) -> list[Part]:
     for detail in () if parts else message.reasoning_details or ():
         if detail.get("type") == "reasoning.encrypted":
             parts.append(RedactedThinking(text_field(detail.get("data"))))
-        elif detail.get("type") in {"reasoning.text", "reasoning.summary"}:
+        elif detail.get("type") in ("reasoning.text", "reasoning.summary"):
             text = text_field(detail.get("text")) or text_field(detail.get("summary"))
             parts.append(Thinking(text, text_field(detail.get("signature"))))
     shown = message.reasoning_content or text_field(message.reasoning)
@@ -277,13 +277,13 @@ def read_choice(raw: Any) -> str | None:
             return f"tool:{name}"
         allowed = raw.get("allowed_tools")
         mode = allowed.get("mode") if isinstance(allowed, dict) else raw.get("mode")
-        return mode if mode in {"auto", "required"} else None
+        return mode if mode in ("auto", "required") else None
     return None
 
 
 def _schema(raw: Object | None) -> tuple[Object | None, str, bool | None]:
     kind = (raw or {}).get("type")
-    if raw is None or kind in {None, "text"}:
+    if raw is None or kind is None or kind == "text":
         return None, "", None
     if kind == "json_object":
         inner = raw.get("schema")  # llama.cpp's form of a schema

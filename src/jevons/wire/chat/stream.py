@@ -94,7 +94,7 @@ class StreamReader:
             created = number_field(chunk.created, int) or 0
             out.append(Started(text_field(chunk.id), text_field(chunk.model), None, created))
         for choice in chunk.choices or ():
-            if choice.index in {0, None}:
+            if choice.index is None or choice.index == 0:
                 out.extend(self._choice(choice))
         usage = read_usage(chunk.usage, chunk.timings)
         if usage is not None:

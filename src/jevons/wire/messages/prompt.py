@@ -104,7 +104,7 @@ def read_prompt(body: bytes) -> Prompt:
     budget = thinking.get("budget_tokens")
     if thinking.get("type") == "disabled":
         budget = 0
-    if thinking.get("type") in {"adaptive", "between_tools"} and not effort:
+    if thinking.get("type") in ("adaptive", "between_tools") and not effort:
         effort = "medium"
     turns = [_turn(message, f"messages[{number}]") for number, message in enumerate(found.messages)]
     if found.system:

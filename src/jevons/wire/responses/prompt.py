@@ -121,7 +121,7 @@ def _format(text: Object, extra: Object) -> tuple[Object | None, str, bool | Non
     _keep_rest(extra, "text", text, {"format"})
     shape = text.get("format")
     kind = shape.get("type") if isinstance(shape, dict) else None
-    if not isinstance(shape, dict) or kind in {None, "text"}:
+    if not isinstance(shape, dict) or kind is None or kind == "text":
         return None, "", None
     if kind == "json_object":
         return {}, "", None
