@@ -348,11 +348,16 @@ def main() -> None:
     parser.add_argument("--prices", choices=sorted(BOOKS), default="anthropic_5m")
     parser.add_argument("--all-prices", action="store_true", help="all six price books (key `books`)")
     parser.add_argument("--half", type=int, choices=(0, 1), help="only traces of one hash half of the tasks")
+    parser.add_argument(
+        "--hidden", type=float, default=0.0, help="tokens of tools that a record without usage lacks (default 0)"
+    )
     parser.add_argument("--headroom", metavar="PYTHON", help="an interpreter that has headroom-ai: adds its row")
     parser.add_argument("--seed", type=int, default=0, help="unused: nothing here is random")
     parser.add_argument("--json", action="store_true", help="last line: one JSON object")
     options = parser.parse_args()
-    traces = [trace for trace in load(options.data) if options.half is None or half(trace) == options.half]
+    traces = [
+        trace for trace in load(options.data, options.hidden) if options.half is None or half(trace) == options.half
+    ]
     books = sorted(BOOKS) if options.all_prices else [options.prices]
     with Headroom(options.headroom) if options.headroom else nullcontext() as headroom:
         more: dict[str, Policy] = {"headroom": headroom} if headroom is not None else {}

@@ -58,18 +58,18 @@ class Trace(msgspec.Struct, frozen=True):
     segments: tuple[Segment, ...]
 
 
-def load(path: Path) -> Iterator[Trace]:
-    """All traces of a context file (.jsonl or .jsonl.xz)."""
+def load(path: Path, hidden: float = 0.0) -> Iterator[Trace]:
+    """All traces of a context file (.jsonl or .jsonl.xz); `hidden` tokens stand before turns whose usage is unknown."""
     with lzma.open(path, "rt") if path.suffix == ".xz" else path.open() as lines:
         for line in lines:
             row = json.loads(line)
             cut = [at for at, message in enumerate(row["messages"]) if message.get("boundary")]
             starts, ends = [0, *(at + 1 for at in cut)], [*cut, len(row["messages"])]
             parts = [row["messages"][a:b] for a, b in zip(starts, ends, strict=True)]
-            yield Trace(row["id"], str(row["task"]), tuple(_segment(part) for part in parts if part))
+            yield Trace(row["id"], str(row["task"]), tuple(_segment(part, hidden) for part in parts if part))
 
 
-def _segment(messages: Sequence[dict[str, Any]]) -> Segment:
+def _segment(messages: Sequence[dict[str, Any]], hidden: float) -> Segment:
     turns = tuple(_turn(message) for message in messages)
     sizes = [sum(map(tokens, turn.parts)) for turn in turns]
     calls: list[CallMade] = []
@@ -84,14 +84,14 @@ def _segment(messages: Sequence[dict[str, Any]]) -> Segment:
         # A streamed record holds the count of the first event: the text itself is then the better witness.
         output = max(float(usage.get("output_tokens") or 0), sizes[at])
         calls.append(CallMade(at, when, output, reported))
-    scale, overhead = _calibrate(calls, sizes)
+    scale, overhead = _calibrate(calls, sizes, hidden)
     return Segment(turns, tuple(calls), scale, overhead)
 
 
-def _calibrate(calls: Sequence[CallMade], sizes: Sequence[float]) -> tuple[float, float]:
+def _calibrate(calls: Sequence[CallMade], sizes: Sequence[float], hidden: float) -> tuple[float, float]:
     known = [(call.reported, sum(sizes[: call.turns])) for call in calls if call.reported]
     if not known:
-        return 1.0, 0.0
+        return 1.0, hidden
     (first, low), (last, high) = known[0], known[-1]
     scale = (last - first) / (high - low) if high > low and last > first else 1.0
     return scale, max(0.0, first - scale * low)

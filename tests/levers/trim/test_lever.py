@@ -1,5 +1,6 @@
 """The lever as the governor meets it: offers, what they may change, and what is remembered."""
 
+import json
 import random
 from itertools import pairwise
 from typing import Any
@@ -15,6 +16,8 @@ from jevons.levers.trim.check import apply, doubt, pairs
 from jevons.levers.trim.lever import NAME, TrimLever, recall_key
 from jevons.levers.trim.rates import Rates
 from jevons.levers.trim.recall import TOOL, answer
+from jevons.wire.edits import apply_edits
+from jevons.wire.messages.prompt import read_prompt
 
 RATES = Rates(read=0.1, write=1.25, output=5.0, ttl_s=300.0)
 
@@ -222,3 +225,38 @@ def test_recall_gives_slices_and_says_where_it_cut() -> None:
     assert answer(kept, {"containing": "absent"}) == "[nothing matches]"
     assert TOOL.schema is not None
     assert TOOL.schema["required"] == ["id"]
+
+
+def test_on_the_wire_only_the_edited_results_change() -> None:
+    """Through the dialect's own reader and the byte editor: every other message keeps its bytes."""
+    messages: list[dict[str, Any]] = [{"role": "user", "content": "Look."}]
+    for n in range(3):
+        use = {"type": "tool_use", "id": f"t{n}", "name": "Read", "input": {"file_path": f"/src/{n}.py"}}
+        thought = {"type": "thinking", "thinking": "", "signature": f"sig{n}=="}
+        messages.append({"role": "assistant", "content": [thought, use]})
+        block = {"type": "tool_result", "tool_use_id": f"t{n}", "content": file(f"w{n}")}
+        messages.append({"role": "user", "content": [block]})
+    body = json.dumps({"model": "m", "max_tokens": 5, "system": "You help.", "messages": messages}, indent=1).encode()
+    prompt = read_prompt(body)
+    world = World(Risk.EQUIVALENT)
+    world.call(list(prompt.turns[:2]), 0.0)
+    for end in (4, 6, 8):
+        offers, sent = world.call(list(prompt.turns[:end]), 10.0 * end)
+    edited = apply_edits("messages", body, offers[-1].effect.edits)
+    assert read_prompt(edited).turns == sent.turns
+    for number, (old, new) in enumerate(zip(messages, json.loads(edited)["messages"], strict=True)):
+        assert (old == new) == (number not in (2, 4, 6))
+    for signature in (b'"sig0=="', b'"sig1=="', b'"sig2=="'):
+        assert signature in edited
+
+
+def test_a_responses_input_is_left_alone() -> None:
+    world = World()
+    world.prompt = Prompt(model="m", turns=tuple(conversation(3)))
+    call = Call(
+        operation="o", surface=Surface.RESPONSES, caller=Caller(key_id="k"), peek=Peek(model="m"), body=b"",
+        headers={}, at=0.0,
+    )  # fmt: skip
+    with pytest.raises(StopIteration) as stop:
+        next(world.lever.offer(call, View(now=0.0, allowed={NAME: Risk.LOSSY})))
+    assert stop.value.value == ()

@@ -21,8 +21,8 @@ STUB_TOKENS = 22.0
 RECALL_OUTPUT = 60.0
 REMAINING_SHARE = 0.5
 """Calls still expected after an expiry, as a share of those made; there a wrong guess costs nothing up front."""
-REMAINING_SHARE_WARM = 0.25
-"""The same where the trim has to be paid for first: at .5 the recalls ate what such trims won (.858 against .844)."""
+REMAINING_SHARE_WARM = 0.1
+"""The same where the trim has to be paid for first: at .25 and above such trims lost as often as they won."""
 MAX_REMAINING = 60.0
 CONTEXT_TOKENS = 160_000.0
 """Where clients compact their history by themselves: what is kept in cache does not outlive it."""

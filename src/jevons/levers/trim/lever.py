@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from jevons.core.ask import Answer, Ask, Change
-from jevons.core.call import Call
+from jevons.core.call import Call, Surface
 from jevons.core.prompt import Prompt, Text
 from jevons.levers.lever import Edit, Effect, Offer, Outcome, Risk, View
 from jevons.levers.trim import recall
@@ -24,6 +24,8 @@ from jevons.levers.trim.rates import Rates
 from jevons.levers.trim.session import MAX_TURNS, Item, Record, Session, answers, extend, hashes, rebuild
 
 NAME = "trim"
+EDITABLE = (Surface.CHAT, Surface.MESSAGES)
+"""Surfaces whose messages the wire room can edit in place; the items of a Responses input share turns."""
 MAX_SESSIONS = 256
 MAX_SITES = 1_024
 
@@ -68,7 +70,7 @@ class TrimLever:
 
     def _offers(self, call: Call, view: View) -> Sequence[Offer]:
         allowed = view.allowed.get(NAME, Risk.EXACT)
-        if allowed < Risk.EQUIVALENT:
+        if allowed < Risk.EQUIVALENT or call.surface not in EDITABLE:
             return ()
         prompt = self._decode(call)
         if prompt is None or not prompt.turns or len(prompt.turns) > MAX_TURNS:
