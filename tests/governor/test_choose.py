@@ -9,9 +9,11 @@ from hypothesis import strategies as st
 from jevons.core.ask import Stored
 from jevons.core.call import Call, Caller, Peek, Surface, TaskRef
 from jevons.core.route import Provider, Route
+from jevons.core.usage import Usage
 from jevons.governor import HOLD_OUT, Facts, Governor, render, weigh
 from jevons.governor.choose import MAX_COMBINATIONS
 from jevons.levers.cache.breakpoints import Lookup
+from jevons.levers.cache.session import advance
 from jevons.levers.lever import Edit, Effect, Offer, Risk, View
 from jevons.prices import horizon
 from jevons.prices.prefix import Rates
@@ -289,6 +291,18 @@ def test_without_a_price_only_an_answer_at_hand_is_taken() -> None:
     blind = governor(known=False)
     assert blind.choose(a_call(), view(), [ROUTE]).chosen == ()
     assert blind.choose(a_call(), view(), [ROUTE, AT_HAND]).chosen == (AT_HAND,)
+
+
+def test_a_call_is_put_in_numbers_for_the_deferring_lever() -> None:
+    first = governor().waiting(a_call(), view(), 7200.0)
+    assert (first.prompt, first.held, first.output, first.survives) == (10_000, 0, 0, 1_000_000)
+    session = advance(None, 0.0, Usage(cache_write_5m=9_000, output=70), body_bytes=36_000, seconds=4.0)
+    seen = view()
+    seen.session, seen.now = session, 20.0
+    second = governor().waiting(a_call(), seen, 7200.0)
+    assert (second.prompt, second.held, second.held_until, second.output) == (10_000, 9_000, 300.0, 70)
+    alone = Governor(Lookup(lambda *_: None, lambda *_: None), lambda _: {}, lambda _: horizon.NOTHING_KNOWN)
+    assert alone.waiting(a_call(), view(), 7200.0).survives == 0
 
 
 def test_nothing_offered_is_nothing_explained() -> None:

@@ -201,6 +201,22 @@ def test_a_reply_moves_the_session_on() -> None:
     assert standing(session, 300.0, 1300, kept=700) == Standing(1300, 700, 700)
 
 
+def test_the_error_of_the_belief_is_counted_and_an_automatic_cache_is_trusted_as_it_deserves() -> None:
+    session = advance(None, 0.0, Usage(input=2000), automatic=True)
+    assert standing(session, 100.0, 2500).held == 2000
+    session = advance(session, 100.0, Usage(input=500, cached=2000), automatic=True)
+    assert (session.error, session.luck) == (0.0, 1.0)
+    session = advance(session, 200.0, Usage(input=2500), automatic=True)
+    assert session.error == pytest.approx(2500 / 4500)
+    assert 0.5 < session.luck < 1.0
+
+
+def test_what_lives_for_hours_is_believed_for_hours() -> None:
+    session = advance(None, 0.0, Usage(input=2000), automatic=True, life_s=7200.0)
+    assert standing(session, 7000.0, 2500).held == 2000
+    assert standing(session, 7300.0, 2500).held == 0
+
+
 def test_a_day_later_nothing_of_an_hour_is_believed() -> None:
     session = advance(None, 0.0, Usage(cache_write_1h=1000), turn=2)
     session = advance(session, 90_000.0, Usage(cache_write_5m=1100), turn=4)

@@ -95,7 +95,7 @@ class Breakpoints:
             body = msgspec.json.decode(call.body, type=_Body)
         except msgspec.DecodeError:  # not a request as we know it: the provider's to refuse, not ours to touch
             return ()
-        view.notes[self.name] = note = Note(view.session, body.last, _tools(body))
+        view.notes[self.name] = note = Note(view.session, body.last, _tools(body), terms)
         found = self._marks(call, view, terms, body) if terms.marked else _key(call, view, terms)
         return (*found, *_steady(note, prompt_estimate(view.session, len(call.body))))
 
@@ -112,6 +112,9 @@ class Breakpoints:
             turn=note.turn,
             sub=bool(call.task.parent),
             tools=note.tools,
+            life_s=note.terms.ttl_s[note.terms.default_ttl],
+            seconds=outcome.seconds,
+            automatic=not note.terms.marked and usage.prompt >= note.terms.min_tokens,
         )
         return (Change(STORE, session_key(call), now),)
 
@@ -140,6 +143,7 @@ class Note(msgspec.Struct, frozen=True):
     session: Session | None
     turn: int
     tools: Tools | None
+    terms: Terms
 
 
 def lifetime(rates: Rates, stand: Standing, chance_ppm: int) -> str:

@@ -25,6 +25,10 @@ class Session(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     body_bytes: int = 0
     output: int = 0
     """Mean output tokens of a call."""
+    least: int = 0
+    """The least output that a call has made: what is sure enough to count on."""
+    lasts_s: float = 10.0
+    """Mean seconds of a call."""
     growth: int = 0
     """Mean prompt tokens that a call adds."""
     hour: int = 0
@@ -38,6 +42,23 @@ class Session(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """The tools as the client sent them last."""
     reorders: int = 0
     """Times that the same tools came in another order."""
+    life_s: float = SHORT_S
+    """How long what is held for short lives after its last use, at this provider."""
+    predicted: int = 0
+    """Tokens that were believed to be held, summed over the calls; beside them what was read, and by how much the
+    belief was wrong."""
+    read: int = 0
+    missed: int = 0
+
+    @property
+    def error(self) -> float:
+        """Mean absolute error of the belief, as a share of the tokens believed held: a metric."""
+        return self.missed / max(1, self.predicted)
+
+    @property
+    def luck(self) -> float:
+        """Share of what is believed held that is found, after one prompt's worth of faith: not every cache promises."""
+        return min(1.0, (self.read + self.prompt) / max(1, self.predicted + self.prompt))
 
     @property
     def unsteady(self) -> float:
@@ -76,7 +97,7 @@ def standing(session: Session | None, at: float, prompt: int, kept: int | None =
         return Standing(prompt, 0, 0)
     gap = at - session.at
     hour = session.hour if gap <= LONG_S else 0
-    held = session.held if gap <= SHORT_S else hour
+    held = session.held if gap <= session.life_s else hour
     limit = prompt if kept is None else min(kept, prompt)
     return Standing(prompt, min(hour, limit), min(held, limit))
 
@@ -106,13 +127,18 @@ def advance(
     turn: int = -1,
     sub: bool = False,
     tools: Tools | None = None,
+    life_s: float = SHORT_S,
+    automatic: bool = False,
+    seconds: float = 10.0,
 ) -> Session:
     """The session after a reply to a call sent at `at`, whose last breakpoint ended `turn`. What the provider reports
-    wins: one-hour tokens precede five-minute ones, so the positions follow from the four counts."""
+    wins: one-hour tokens precede five-minute ones, so the positions follow from the four counts. An `automatic` cache
+    reports no writes: it is believed to hold the whole prompt, and its `luck` says how often that is so."""
     prompt = usage.prompt
     pace = pace_at(session, at, prompt, sub=sub)
-    old = session if session is not None else Session(output=usage.output, growth=prompt)
-    held = usage.cached + usage.cache_write_1h + usage.cache_write_5m
+    old = session if session is not None else Session(output=usage.output, least=usage.output, lasts_s=seconds)
+    held = prompt if automatic else usage.cached + usage.cache_write_1h + usage.cache_write_5m
+    believed = standing(session, at, prompt).held
     hour = min(old.hour, usage.cached) if at - old.at <= LONG_S else 0
     hour_turn = old.hour_turn if hour else -1
     if usage.cache_write_1h:
@@ -124,6 +150,8 @@ def advance(
         prompt=prompt,
         body_bytes=body_bytes,
         output=(3 * old.output + usage.output) // 4,
+        least=min(old.least, usage.output),
+        lasts_s=(3 * old.lasts_s + seconds) / 4,
         growth=(3 * old.growth + max(0, prompt - old.prompt)) // 4 if session is not None else 0,
         hour=hour,
         held=max(hour, held),
@@ -131,6 +159,10 @@ def advance(
         held_turn=turn if held else -1,
         tools=tools,
         reorders=old.reorders + shuffled(old.tools, tools),
+        life_s=life_s,
+        predicted=old.predicted + believed,
+        read=old.read + min(believed, usage.cached),
+        missed=old.missed + abs(believed - usage.cached),
     )
 
 
