@@ -18,6 +18,7 @@ COMMANDS = (
     "keys",
     "plans",
     "log",
+    "explain",
     "models",
     "model",
     "prices",

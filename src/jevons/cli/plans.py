@@ -1,32 +1,20 @@
 """`jevons plans`: the layers of service, as a file that is applied."""
 
 import getpass
-import os
-import sys
 import time
 import tomllib
 from pathlib import Path
 
 import click
-import msgspec
 from rich.console import Console
 from rich.table import Table
 
+from jevons.cli.options import as_json, database, print_json
 from jevons.core.errors import JevonsError
 from jevons.core.money import show
 from jevons.plans.plan import Book, read
 from jevons.store import plans as rows
-from jevons.store.db import DEFAULT_URL
 from jevons.store.migrate import open_database
-
-database = click.option(
-    "--database",
-    envvar="JEVONS_DATABASE",
-    default=DEFAULT_URL,
-    show_default=True,
-    help="sqlite:///PATH or postgresql://...",
-)
-as_json = click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
 
 
 @click.group()
@@ -65,7 +53,7 @@ def show_plans(database: str, as_json: bool) -> None:
     with open_database(database) as db:
         book = rows.load(db)
     if as_json:
-        sys.stdout.write(msgspec.json.encode(book).decode() + os.linesep)
+        print_json(book)
         return
     if not book.plans:
         click.echo(
