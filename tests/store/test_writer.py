@@ -248,7 +248,11 @@ def test_what_the_database_would_not_take_is_put_aside_whole_and_stops_nobody(ur
 
 def test_a_callers_odd_names_are_booked(url):
     writer = Writer(url)
-    writer.book(operation("op_1", model="nul\0 and \ud800 surrogate", task="x" * 5_000, customer="emoji \N{FACTORY}"))
+    writer.book(
+        operation(
+            "op_1", model="nul\0 and \ud800 surrogate", task="x" * 5_000, customer="emoji \N{FACTORY}", error="a\0b"
+        )
+    )
     writer.close()
     (found,) = read(url)
     assert found.model == "nul\N{REPLACEMENT CHARACTER} and ? surrogate"

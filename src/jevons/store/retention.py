@@ -11,6 +11,8 @@ from jevons.store.measures import DAY, HOUR, MINUTE
 
 STEP_ROWS = 2_000
 """Operations that one transaction deletes: some 20 ms of the write lock."""
+STEP_BUCKETS = 60
+"""Buckets that one transaction deletes: an hour of minutes, two days and a half of hours."""
 
 
 class Keep(msgspec.Struct, frozen=True, kw_only=True):
@@ -26,11 +28,11 @@ class Keep(msgspec.Struct, frozen=True, kw_only=True):
 def prune(db: Database, now: float, keep: Keep, steps: int = 50) -> int:
     """Delete what is too old, in at most `steps` rounds. Returns the rows deleted; 0 when nothing is left to do."""
     deleted = 0
-    for grain, days in ((MINUTE, keep.minutes_days), (HOUR, keep.hours_days), (DAY, keep.days_days)):
-        if days is not None:
-            deleted += _buckets(db, grain, now - days * DAY)
     for _ in range(steps):
         gone = 0
+        for grain, days in ((MINUTE, keep.minutes_days), (HOUR, keep.hours_days), (DAY, keep.days_days)):
+            if days is not None:
+                gone += _buckets(db, grain, now - days * DAY)
         if keep.operations_days is not None:
             gone += _operations(db, now - keep.operations_days * DAY)
         if keep.tasks_days is not None:
@@ -42,7 +44,11 @@ def prune(db: Database, now: float, keep: Keep, steps: int = 50) -> int:
 
 
 def _buckets(db: Database, grain: int, before: float) -> int:
-    return db.run("DELETE FROM rollups WHERE grain = ? AND bucket < ?", (grain, int(before // grain * grain)))
+    first = db.row("SELECT bucket FROM rollups WHERE grain = ? ORDER BY bucket LIMIT 1", (grain,))
+    if first is None:
+        return 0
+    end = min(int(before // grain * grain), int(first[0]) + STEP_BUCKETS * grain)
+    return db.run("DELETE FROM rollups WHERE grain = ? AND bucket < ?", (grain, end))
 
 
 def _operations(db: Database, before: float) -> int:
