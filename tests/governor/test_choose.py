@@ -102,15 +102,16 @@ def by_hand(taken: tuple[Offer, ...], facts: Facts) -> float:
 
 
 def compatible(taken: tuple[Offer, ...], floor: float) -> bool:
-    kinds = [
-        ("edits" if o.effect.edits else "")
-        + ("route" if o.effect.route else "")
-        + ("tier" if o.effect.tier else "")
-        + ("marks" if o.effect.breakpoints else "")
-        + ("key" if o.effect.cache_key else "")
-        for o in taken
-    ]
-    return len(set(kinds)) == len(kinds) and sum(o.loss for o in taken) <= 1 - floor + 1e-12
+    """No two set one thing. What loses the prefix leaves no breakpoints to place."""
+    things: list[str] = []
+    for offer in taken:
+        effect = offer.effect
+        things += ["edits"] if effect.edits else []
+        things += ["route"] if effect.route else []
+        things += ["tier", "marks"] if effect.tier else []
+        things += ["marks"] if effect.breakpoints else []
+        things += ["key"] if effect.cache_key else []
+    return len(set(things)) == len(things) and sum(o.loss for o in taken) <= 1 - floor + 1e-12
 
 
 some_offers = st.lists(

@@ -17,7 +17,7 @@ from jevons.core.ask import Answer, Ask, Change
 from jevons.core.call import Call, Surface
 from jevons.core.route import Route
 from jevons.levers.cache.pauses import Pace, Table, chance
-from jevons.levers.cache.session import Session, Standing, Tools, advance, pace_at, prompt_estimate, shuffled, standing
+from jevons.levers.cache.session import Session, Standing, Tools, advance, pace_at, prompt_estimate, standing
 from jevons.levers.lever import Effect, Offer, Outcome, Risk, View
 from jevons.prices.prefix import Rates, pico_hour_gain
 from jevons.prices.terms import Terms
@@ -91,47 +91,52 @@ class Breakpoints:
         terms = self._lookup.terms(view.routes[0], view.now)
         if terms is None:
             return ()
-        try:
-            body = msgspec.json.decode(call.body, type=_Body)
-        except msgspec.DecodeError:  # not a request as we know it: the provider's to refuse, not ours to touch
-            return ()
-        view.notes[self.name] = note = Note(view.session, body.last, _tools(body), terms)
-        found = self._marks(call, view, terms, body) if terms.marked else _key(call, view, terms)
-        return (*found, *_steady(note, prompt_estimate(view.session, len(call.body))))
+        view.notes[self.name] = Note(view.session, terms)
+        found = self._marks(call, view, terms) if terms.marked else _key(call, view, terms)
+        return (*found, *_steady(view.session, prompt_estimate(view.session, len(call.body))))
 
     def learn(self, outcome: Outcome) -> Sequence[Change]:
         call, usage = outcome.call, outcome.usage
         note: Note | None = outcome.notes.get(self.name)
         if call.task is None or usage is None or usage.prompt == 0 or note is None:
             return ()
+        body = _read(call.body)  # after the reply: 90 us at 100 KB that nobody waits for
+        if body is None:
+            return ()
         now = advance(
             note.session,
             call.at,
             usage,
             body_bytes=len(call.body),
-            turn=note.turn,
+            turn=body.last,
             sub=bool(call.task.parent),
-            tools=note.tools,
+            tools=_tools(body),
             life_s=note.terms.ttl_s[note.terms.default_ttl],
             seconds=outcome.seconds,
             automatic=not note.terms.marked and usage.prompt >= note.terms.min_tokens,
         )
         return (Change(STORE, session_key(call), now),)
 
-    def _marks(self, call: Call, view: View, terms: Terms, body: _Body) -> Sequence[Offer]:
+    def _marks(self, call: Call, view: View, terms: Terms) -> Sequence[Offer]:
         if call.surface != Surface.MESSAGES:  # a translated call: its breakpoints are the translation's to place
             return ()
         session: Session | None = view.session
         rates = self._lookup.rates(view.routes[0], "", view.now)
         prompt = prompt_estimate(session, len(call.body))
-        if rates is None or prompt < terms.min_tokens or body.last < 0 or (MARK in call.body and TTL in call.body):
+        marked = MARK in call.body
+        if rates is None or prompt < terms.min_tokens or (marked and TTL in call.body):
             return ()
         stand = standing(session, view.now, prompt)
         pace = pace_at(session, view.now, prompt, sub=bool(call.task and call.task.parent))
         ppm = chance(self._table(call.site), pace)
         ttl = lifetime(rates, stand, ppm)
-        marks = _own(body, ttl) if MARK in call.body else places(body, session, stand, ttl)
-        if not marks or (MARK in call.body and ttl == "5m"):
+        if marked and ttl == "5m":
+            return ()
+        body = _read(call.body)
+        if body is None:
+            return ()
+        marks = _own(body, ttl) if marked else places(body, session, stand, ttl)
+        if not marks:
             return ()
         why = f"{ttl} for {stand.fresh} new tokens: {ppm / 10_000:.0f}% are bridged by an hour"
         return (Offer(lever=self.name, risk=self.risk, effect=Effect(breakpoints=marks), why=why),)
@@ -141,8 +146,6 @@ class Note(msgspec.Struct, frozen=True):
     """What `offer` saw, for `learn`."""
 
     session: Session | None
-    turn: int
-    tools: Tools | None
     terms: Terms
 
 
@@ -228,15 +231,22 @@ def _tools(body: _Body) -> Tools | None:
     return Tools(ordered, sum(sums))
 
 
-def _steady(note: "Note", prompt: int) -> Sequence[Offer]:
+def _steady(session: Session | None, prompt: int) -> Sequence[Offer]:
     """The tools in one order, where the client has been seen to shuffle them: the same tools, other bytes."""
-    session = note.session
-    if session is None or note.tools is None or not (session.reorders or shuffled(session.tools, note.tools)):
+    if session is None or session.reorders == 0:
         return ()
-    regained = int(min(prompt, session.prompt) * max(session.unsteady, 1 / (session.pace.calls + 3)))
-    why = f"tools came in another order {session.reorders + 1} times; about {regained} tokens a call stay cached"
+    regained = int(min(prompt, session.prompt) * session.unsteady)
+    why = f"the tools came in another order {session.reorders} times; about {regained} tokens a call stay cached"
     effect = Effect(stable_tools=True, regained_tokens=regained)
     return (Offer(lever=Breakpoints.name, risk=Risk.EQUIVALENT, effect=effect, why=why),)
+
+
+def _read(body: bytes) -> _Body | None:
+    """None: not a request as we know it. It is the provider's to refuse, and not ours to touch."""
+    try:
+        return msgspec.json.decode(body, type=_Body)
+    except msgspec.DecodeError:
+        return None
 
 
 def cache_key(tenant: str, task: str, arm: str) -> str:
