@@ -100,7 +100,7 @@ class Breakpoints:
         note: Note | None = outcome.notes.get(self.name)
         if call.task is None or usage is None or usage.prompt == 0 or note is None:
             return ()
-        body = _read(call.body)  # after the reply: 90 us at 100 KB that nobody waits for
+        body = _read(call.body)  # after the reply: nobody waits for it
         if body is None:
             return ()
         now = advance(
