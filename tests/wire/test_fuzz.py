@@ -42,7 +42,7 @@ def mutated(draw, value):
         for step in path[:-1]:
             holder = holder[step]
         if draw(st.booleans()):
-            holder[path[-1]] = draw(JUNK)
+            holder[path[-1]] = copy.deepcopy(draw(JUNK))
         else:
             del holder[path[-1]]
     return value
