@@ -10,12 +10,15 @@ import pytest
 
 from jevons.core.call import Call, Caller, Peek, Surface
 from jevons.core.prompt import Prompt, RedactedThinking, Text, Thinking, ToolResult, ToolUse, Turn
+from jevons.core.route import Provider, Route
 from jevons.core.usage import Usage
+from jevons.governor.bill import EDITS, Facts, Option, Sums
 from jevons.levers.lever import Edit, Offer, Outcome, Risk, View
 from jevons.levers.trim.check import apply, doubt, pairs
 from jevons.levers.trim.lever import NAME, TrimLever, recall_key
 from jevons.levers.trim.rates import Rates
 from jevons.levers.trim.recall import TOOL, answer
+from jevons.prices import prefix
 from jevons.wire.edits import apply_edits
 from jevons.wire.messages.prompt import read_prompt
 
@@ -122,7 +125,8 @@ def test_a_long_run_is_trimmed_in_one_block_at_expiry_and_can_be_recalled() -> N
     best = offers[-1]
     assert best.risk is Risk.LOSSY
     assert "the cache has expired" in best.why
-    assert best.effect.retained_tokens == 0
+    assert best.effect.removed_tokens > offers[0].effect.removed_tokens
+    assert best.effect.retained_tokens > 0
     stub = str(sent.turns[3])
     assert "lines left out, recall" in stub
     name = stub.split("recall ")[1][:8]
@@ -260,3 +264,21 @@ def test_a_responses_input_is_left_alone() -> None:
     with pytest.raises(StopIteration) as stop:
         next(world.lever.offer(call, View(now=0.0, allowed={NAME: Risk.LOSSY})))
     assert stop.value.value == ()
+
+
+def test_the_governor_takes_a_rewrite_and_charges_a_block_for_the_prefix_it_breaks() -> None:
+    world = World()
+    for n in range(41):
+        offers, _ = world.call(conversation(n), 10.0 * n if n < 40 else 10_000.0)
+    first, second = offers
+    prompt = 60_000
+    rates = prefix.Rates(input=3_000_000, cached=300_000, cache_write_5m=3_750_000, cache_write_1h=6_000_000, output=0)
+    route = Route(provider=Provider(name="p", dialect="anthropic", base_url=""), upstream_model="m")
+    for held, further in ((prompt - 500, 0), (0, 10_000)):
+        sums = Sums(Facts(prompt=prompt, held=held, further=further), offers, route, lambda _route, _tier: rates)
+        untouched = sums.bill(Option())
+        rewritten = sums.bill(sums.add(Option(), 0, EDITS))
+        blocked = sums.bill(sums.add(Option(), 1, EDITS))
+        assert rewritten < untouched
+        assert (blocked < rewritten) == (held == 0)
+    assert second.effect.removed_tokens > first.effect.removed_tokens

@@ -140,6 +140,8 @@ class TrimLever:
         merged = [edit for edit in edits if (edit.turn, edit.part) not in stubs]
         merged += [Edit(turn, part, text) for (turn, part), text in stubs.items()]
         saved = session.scale.factor * sum(item.original - item.sent for item in session.items) + chosen.removed
+        first = min(session.items[at].turn for at in chosen.items)
+        behind = max(0.0, session.scale.factor * sum(session.sent[first:]) - chosen.removed)
         when = "the cache has expired" if chosen.expired else f"{chosen.retained:.0f} tokens written again"
         return Offer(
             lever=NAME,
@@ -148,7 +150,7 @@ class TrimLever:
             effect=Effect(
                 edits=tuple(sorted(merged, key=lambda edit: (edit.turn, edit.part))),
                 removed_tokens=round(saved),
-                retained_tokens=0 if chosen.expired else round(chosen.retained),
+                retained_tokens=round(behind),
             ),
             why=(
                 f"{len(chosen.items)} results left out, {chosen.removed:.0f} tokens, {when}, "
