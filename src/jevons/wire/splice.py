@@ -32,7 +32,7 @@ def ask_usage(body: bytes, *, absent: bool = False) -> bytes:
     """A chat stream that reports its usage: `stream_options.include_usage` set, other options kept.
 
     absent: the caller of this function knows from its Peek that the body has no `stream_options`; then nothing is read
-    (4 us instead of 35 at 100 KB).
+    (4 us instead of 44 at 100 KB).
     """
     found: Fields = {} if absent else fields(body)
     raw = found.get("stream_options")
