@@ -4,7 +4,8 @@ Two questions, kept apart. *May* we serve: answered by audits alone (bound.py), 
 believes. *Where* is the threshold: answered by the verifier's own risks, corrected by how they fared, so a bad verifier
 costs hits, never the bound. Per request: wrong served answers <= level x requests. Per hit: wrong answers <= level x
 would-be hits (those counted while closed or audited are known); and since the first served hits have no such
-past, the sum of their predicted risks must also fit a Poisson count of level x hits served.
+past, the sum of their predicted risks must also fit a Poisson count of level x hits served. A repeat of the very same
+text is a hit; it adds to the count but never to the threshold.
 
 What it must not know: texts, vectors, the clock, or where its dice come from.
 """
@@ -112,6 +113,12 @@ class Gate:
             self._next_coin()
         return "hit" if self.open and self._fits(risk) else "shadow"
 
+    def repeated(self) -> None:
+        """One request whose very text has an answer here: served, a hit that can't be wrong by likeness."""
+        self.requests += 1
+        self.would_be += 1
+        self.served += 1
+
     def serve(self, risk: float) -> None:
         """The coin said: serve."""
         self.served += 1
@@ -158,6 +165,8 @@ class Gate:
         per_wrong = coin.q * (dearer + (self.policy.unit == "hit"))
         count = max(OPENS_AFTER[self.policy.unit], self._count)
         pace = max(0.0, 2.0 * FILL * self.policy.level - self._spent / count) / per_wrong
+        if self.policy.unit == "hit":  # repeats of the same text must not pay for bolder guesses
+            pace = min(pace, FILL * self.policy.level)
         target = pace / self.correction
         total, risks = 0.0, sorted(self._recent)
         size = len(risks)

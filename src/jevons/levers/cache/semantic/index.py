@@ -119,7 +119,7 @@ class SemanticIndex:
         space = self._space(namespace)
         row = space.by_text.get(text)
         if row is not None:
-            self.gate.weigh(1.0)
+            self.gate.repeated()
             entry = space.entries[row]
             return Found(kind="exact", ref=entry.ref, answer=entry.answer, text=entry.text, risk=0.0, cosine=1.0)
         pending = self._judge(namespace, space, text)
