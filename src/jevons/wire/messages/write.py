@@ -54,7 +54,7 @@ def write_prompt(prompt: Prompt) -> tuple[bytes, tuple[str, ...]]:
         "max_tokens": limit,
         "system": write_parts(system, warnings) or None,
         "messages": _messages(turns, warnings),
-        "tools": [_tool(each, warnings) for each in prompt.tools if _keeps(each, warnings)] or None,
+        "tools": [_tool(each) for each in prompt.tools if _keeps(each, warnings)] or None,
         "tool_choice": _choice(prompt),
         "stop_sequences": list(prompt.sampling.stop) or None,
         "stream": True if prompt.stream else None,
@@ -177,11 +177,10 @@ def _keeps(tool: Tool, warnings: Warnings) -> bool:
     return False
 
 
-def _tool(tool: Tool, warnings: Warnings) -> Object:
-    del warnings
+def _tool(tool: Tool) -> Object:
     schema = tool.schema or {}
-    if schema.get("type") != "object":
-        schema = {"type": "object", "properties": {}, **schema} if "type" not in schema else schema
+    if "type" not in schema:  # required here, optional elsewhere
+        schema = {"type": "object", "properties": {}, **schema}
     written = {
         "name": tool.name,
         "description": tool.description or None,
