@@ -94,7 +94,8 @@ def fit_heads(rows: Rows) -> tuple[Head, Head]:
     columns = [place[site] for site in rows.sites]
     members = csr_matrix((np.full(len(columns), SITE_SCALE), (range(len(columns)), columns)))
     # rarities make rows longer than one: back to WORD_SCALE on average, as the embedding has length one
-    rarity *= WORD_SCALE / math.sqrt(float(np.mean(np.asarray(spread.multiply(spread) @ rarity**2))))
+    length = float(np.mean(np.asarray(spread.multiply(spread) @ rarity**2)))
+    rarity *= WORD_SCALE / math.sqrt(length or 1.0)
     design = hstack([members, csr_matrix(rows.vectors - centre), spread.multiply(rarity)]).tocsr()
     first, second = (_head(design, values, names, centre, rarity) for values in (rows.cheap, rows.incumbent))
     return first, second

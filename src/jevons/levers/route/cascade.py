@@ -72,6 +72,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     why: str
     quality_ratio: float
     cost_ratio: float
+    reach: tuple[float, ...] = (1.0,)
+    """The share of tasks that reaches each rung."""
 
 
 class Terms(msgspec.Struct, frozen=True, kw_only=True):
@@ -164,7 +166,17 @@ def weigh(
         why=why,
         quality_ratio=ours.solved / base.solved,
         cost_ratio=ours.dollars / base.dollars,
+        reach=reach(tasks, ladder),
     )
+
+
+def reach(tasks: Sequence[Task], ladder: Sequence[str]) -> tuple[float, ...]:
+    """The share of tasks that reaches each rung; the first is 1."""
+    shares, reached = [], [1.0] * len(tasks)
+    for model in ladder:
+        shares.append(sum(reached) / len(tasks))
+        reached = [weight * (1.0 - task[model].passes) for weight, task in zip(reached, tasks, strict=True)]
+    return tuple(shares)
 
 
 def arithmetic(tasks: Sequence[Task], ladder: tuple[str, ...], incumbent: str) -> str:
