@@ -21,7 +21,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from benchmarks.halves import Floats, say, table
+from benchmarks.halves import Floats, median_interval, say, share_interval, table
 from jevons.judge.mismatch import mismatched
 from jevons.judge.moments import Moments
 from jevons.judge.sequence import Estimate, difference, interval, mean, multiple, ratio, tuned
@@ -185,6 +185,9 @@ def simulate(found: list[Pool], design: Design, runs: int, dice: np.random.Gener
         "sample_ratio_to_adjusted": float(np.median(adjusted)),
         "sample_ratio_to_adjusted_p80": float(np.quantile(adjusted, 0.8)),
         "shown_in_horizon": float(np.isfinite(plain).mean()),
+        "false_alarm_interval": share_interval(float(np.mean(claims)), len(claims)),
+        "coverage_interval": share_interval(min(covered.values()), len(held)),
+        "sample_ratio_interval": median_interval(plain, 0),
         "coverages": covered,
         "size_alarms": size_alarms(design, max(1, runs // 20), dice),
         "runs": runs,

@@ -38,6 +38,19 @@ def interval(values: Floats, level: float = 0.95) -> tuple[float, float]:
     return float(low), float(high)
 
 
+def share_interval(share: float, n: int) -> tuple[float, float]:
+    """Wilson's 95% interval of a share seen in n trials."""
+    z = 1.96
+    centre = (share + z * z / (2 * n)) / (1 + z * z / n)
+    reach = z * ((share * (1 - share) + z * z / (4 * n)) / n) ** 0.5 / (1 + z * z / n)
+    return float(centre - reach), float(centre + reach)
+
+
+def median_interval(values: Floats, seed: int) -> tuple[float, float]:
+    """The bootstrap's 95% interval of a median."""
+    return interval(bootstrap(len(values), lambda rows: float(np.median(values[rows])), seed))
+
+
 def say(*words: object) -> None:
     """Progress, to stderr."""
     print(*words, file=sys.stderr, flush=True)

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 import numpy as np
 import pandas as pd
 
-from benchmarks.halves import Floats, say, table
+from benchmarks.halves import Floats, median_interval, say, share_interval, table
 from jevons.levers.route.promotion import Pair, Stage, Terms, move, observe, start
 
 HORIZON = 3_000
@@ -140,6 +140,9 @@ def main() -> None:
                 "demoted_before_drop": early_adwin,
             },
         },
+        "false_promotion_interval": share_interval(float(false), asked.runs),
+        "median_pairs_interval": median_interval(waits, asked.seed),
+        "drift_pairs_interval": median_interval(delays, asked.seed),
         "runs": asked.runs,
         "margin": asked.margin,
     }
@@ -154,17 +157,19 @@ def show(result: dict[str, object]) -> None:
     assert isinstance(controls, dict)
     adwin = controls["adwin"]
     rows = [
-        (
-            "false promotion (worse by the margin)",
-            result["false_promotion"],
-            controls["z_every_pair"]["false_promotion"],
-        ),
-        ("pairs to promote an equal model, median", result["median_pairs"], "-"),
-        ("pairs to find a 10-point drop, median", result["drift_pairs"], f"{adwin['drift_pairs']} (ADWIN)"),
-        ("drops found within 400 pairs", result["drift_found_in_400"], f"{adwin['drift_found_in_400']:.3f} (ADWIN)"),
-        ("demoted before the drop", result["demoted_before_drop"], f"{adwin['demoted_before_drop']:.3f} (ADWIN)"),
+        ("false promotion (worse by the margin)", "false_promotion", controls["z_every_pair"]["false_promotion"]),
+        ("pairs to promote an equal model, median", "median_pairs", ""),
+        ("pairs to find a 10-point drop, median", "drift_pairs", f"{adwin['drift_pairs']} (ADWIN)"),
+        ("drops found within 400 pairs", "drift_found_in_400", f"{adwin['drift_found_in_400']:.3f} (ADWIN)"),
+        ("demoted before the drop", "demoted_before_drop", f"{adwin['demoted_before_drop']:.3f} (ADWIN)"),
     ]
-    table(f"{result['runs']} streams of each kind", ("figure", "jevons", "control (z-test at every pair)"), rows)
+    lines = [(text, result[key], spread(result.get(f"{key}_interval")), control) for text, key, control in rows]
+    columns = ("figure", "jevons", "95%", "control (z-test at every pair)")
+    table(f"{result['runs']} streams of each kind", columns, lines)
+
+
+def spread(found: object) -> str:
+    return "[{:.4g}, {:.4g}]".format(*found) if isinstance(found, tuple) else ""
 
 
 if __name__ == "__main__":
