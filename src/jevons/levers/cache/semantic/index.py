@@ -189,6 +189,23 @@ class SemanticIndex:
         gone = [space.remove(other) for other, cosine in near if cosine >= NEIGHBOUR or other == row]
         return tuple(entry.text for entry in gone if entry is not None)
 
+    def explain(self, namespace: str, text: str, prompt: str, answer: str) -> Found:
+        """What would be said of `text` if `answer` to `prompt` were kept here too: the best candidate, and `hit` when
+        the threshold would let it through. Nothing is counted, learned or kept.
+        """
+        space = self._space(namespace)
+        passing = prompt not in space.by_text
+        if passing:
+            words_vector = self._embed_words((prompt,))[0]
+            entry = Entry(text=prompt, answer=answer, ref="", terms=read(prompt).bag, words_vector=words_vector)
+            space.add(entry, self._embed((prompt,))[0])
+        pending = self._judge(namespace, space, text)
+        pending.kind = "hit" if pending.risk <= self.gate.threshold else "miss"
+        found = self._found(space, pending, 0)
+        if passing:
+            space.remove(space.by_text[prompt])
+        return found
+
     def load(self, entries: Iterable[Kept]) -> None:
         """Entries from the store, oldest first."""
         for kept in entries:

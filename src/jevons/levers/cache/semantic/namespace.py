@@ -80,6 +80,8 @@ class Namespace:
         if entry is not None:
             self.by_text.pop(entry.text, None)
             self.shelf.drop(row)
+            for term in entry.terms & self.rare.keys():
+                self.rare[term] -= 1
         return entry
 
     def taught(self, entry: Entry, differing: Sequence[str], *, same: bool) -> None:
