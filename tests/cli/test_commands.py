@@ -171,3 +171,16 @@ def free_port():
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
+
+
+def test_following_shows_what_is_booked_later_and_only_that(url):
+    from jevons.cli.log import batches
+    from jevons.store.log import page
+
+    book(url, operation("op_1"))
+    with open_reader(url) as db:
+        tail = batches(db, page(db, 0), follow=True)
+        book(url, operation("op_2"), operation("op_3"))
+        assert [one.operation for one in next(tail)] == ["op_2", "op_3"]
+        book(url, operation("op_4"))
+        assert [one.operation for one in next(tail)] == ["op_4"]

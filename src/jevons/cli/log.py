@@ -42,7 +42,7 @@ def command(count: int, follow: bool, database: str, as_json: bool) -> None:
     with open_reader(database) as db:
         try:
             if as_json:
-                for batch in _batches(db, count, follow):
+                for batch in batches(db, log.page(db, count), follow=follow):
                     for operation in batch:
                         print_json(operation)
             else:
@@ -51,8 +51,8 @@ def command(count: int, follow: bool, database: str, as_json: bool) -> None:
             pass
 
 
-def _batches(db: Database, count: int, follow: bool) -> Iterator[list[Logged]]:
-    number = log.page(db, count)
+def batches(db: Database, number: int, *, follow: bool) -> Iterator[list[Logged]]:
+    """Operations booked after number, some at a time; with `follow` also those still to come, for ever."""
     while True:
         found = log.after(db, number)
         if found:
@@ -66,7 +66,7 @@ def _batches(db: Database, count: int, follow: bool) -> Iterator[list[Logged]]:
 
 def _show(db: Database, count: int, follow: bool) -> None:
     console, heading, shown, spent, unpriced = Console(), True, 0, 0, 0
-    for batch in _batches(db, count, follow):
+    for batch in batches(db, log.page(db, count), follow=follow):
         console.print(_table(batch, heading=heading))
         heading = False
         shown += len(batch)
