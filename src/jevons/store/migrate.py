@@ -63,27 +63,30 @@ def check(db: Database) -> None:
         )
 
 
+def missing(db: Database) -> list[Migration]:
+    """What this program knows and the database does not have, whatever the numbers of what it has."""
+    applied = {row[0] for row in db.rows("SELECT number FROM migrations")} if version(db) else set()
+    return [migration for migration in known() if migration.number not in applied]
+
+
 def migrate(db: Database) -> int:
     """Apply what is missing. Returns how many were applied. Raises SettingsError for a newer schema."""
     check(db)
-    if version(db) == known()[-1].number:
+    if not missing(db):
         return 0
-    applied = 0
     with db.transaction():
         if db.postgres:
             db.run(f"SELECT pg_advisory_xact_lock({LOCK})")
         check(db)  # another process may have been here between the look and the lock
-        at = version(db)
-        for migration in known():
-            if migration.number > at:
-                for statement in migration.statements:
-                    db.run(spell(statement, postgres=db.postgres))
-                db.run(
-                    "INSERT INTO migrations (number, name, applied) VALUES (?, ?, ?)",
-                    (migration.number, migration.name, time.time()),
-                )
-                applied += 1
-    return applied
+        due = missing(db)
+        for migration in due:
+            for statement in migration.statements:
+                db.run(spell(statement, postgres=db.postgres))
+            db.run(
+                "INSERT INTO migrations (number, name, applied) VALUES (?, ?, ?)",
+                (migration.number, migration.name, time.time()),
+            )
+    return len(due)
 
 
 def spell(statement: str, *, postgres: bool) -> str:
@@ -110,11 +113,11 @@ def open_reader(url: str) -> Database:
     db = Database(url, read_only=True)
     try:
         check(db)
-        at = version(db)
+        due = missing(db)
     except BaseException:
         db.close()
         raise
-    if at < known()[-1].number:
+    if due:
         db.close()
-        raise SettingsError(f"the database's schema is number {at}: `jevons serve` brings it up to date")
+        raise SettingsError(f"the database's schema lacks {due[0].name}: `jevons serve` brings it up to date")
     return db
