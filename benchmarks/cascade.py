@@ -113,15 +113,15 @@ def oracle(tasks: dict[str, Task], models: list[str], baseline: str) -> tuple[fl
     return solved / base_solved, dollars / base_dollars
 
 
-def controls(tasks: dict[str, Task], models: list[str], asked: argparse.Namespace, baseline: str, cost: float):
-    pairs: dict[str, tuple[float, float]] = {}
-    if asked.cheap and asked.strong:
-        pairs["always cheap"] = fixed(tasks, (asked.cheap,), baseline)
-        pairs["always strong"] = fixed(tasks, (asked.strong,), baseline)
-        pairs["firstpass (climb when the gate fails)"] = fixed(tasks, (asked.cheap, asked.strong), baseline)
-        (low, cheap), (high, dear) = pairs["always cheap"], pairs["always strong"]
-        share = min(max((cost - cheap) / (dear - cheap), 0.0), 1.0)
-        pairs["random at our cost"] = (low + share * (high - low), cheap + share * (dear - cheap))
+def controls(
+    tasks: dict[str, Task], models: list[str], ladder: tuple[str, ...], baseline: str, cost: float
+) -> dict[str, tuple[float, float]]:
+    """Quality and cost ratios of the policies to beat. `ladder`: the one that was asked for, or chosen on half 0."""
+    pairs = {"always cheap": fixed(tasks, ladder[:1], baseline), "always strong": fixed(tasks, ladder[-1:], baseline)}
+    pairs["firstpass (climb when the gate fails)"] = fixed(tasks, ladder, baseline)
+    (low, cheap), (high, dear) = pairs["always cheap"], pairs["always strong"]
+    share = min(max((cost - cheap) / (dear - cheap), 0.0), 1.0) if dear > cheap else 1.0
+    pairs["random at our cost"] = (low + share * (high - low), cheap + share * (dear - cheap))
     pairs["oracle"] = oracle(tasks, models, baseline)
     return pairs
 
@@ -149,7 +149,8 @@ def main() -> None:
     played, plans = cross_fitted(tasks, models, asked, baseline)
     quality = bootstrap(len(played.solved), played.quality, asked.seed)
     cost = bootstrap(len(played.solved), played.cost, asked.seed)
-    others = controls(tasks, models, asked, baseline, played.cost())
+    ladder = plans[0].ladder if asked.ladder else (asked.cheap, asked.strong)
+    others = controls(tasks, models, ladder, baseline, played.cost())
     result = {
         "refused": all(plan.refused for plan in plans),
         "quality_ratio": played.quality(),

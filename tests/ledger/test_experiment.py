@@ -13,7 +13,9 @@ from jevons.ledger.experiment import (
     assign,
     begin,
     look,
+    named,
     net_negative,
+    permitted,
     record,
 )
 
@@ -56,9 +58,18 @@ def test_another_tenant_or_salt_is_another_draw():
 
 
 def test_arms_have_the_names_that_the_ledger_stores():
-    assert Arm(held=True, off=("trim",)).name == "holdout"
-    assert Arm(held=False).name == "on"
-    assert Arm(held=False, off=("route", "trim")).name == "on-route-trim"
+    arms = {"hold-out": Arm(held=True, off=DESIGN.levers), "on": Arm(held=False)}
+    arms |= {"on-trim": Arm(held=False, off=("trim",)), "on-trim+route": Arm(held=False, off=("trim", "route"))}
+    assert {name: named(name, DESIGN) for name in arms} == arms
+    assert [arm.name for arm in arms.values()] == list(arms)
+    with pytest.raises(ValueError, match="is no arm"):
+        named("off", DESIGN)
+
+
+def test_an_arm_runs_without_its_levers_and_the_hold_out_without_any():
+    allowed = {"trim": 1, "route": 2, "exact": 0}
+    assert permitted(Arm(held=False, off=("route",)), allowed) == {"trim": 1, "exact": 0}
+    assert permitted(Arm(held=True), allowed) == {}
 
 
 def test_no_headline_before_both_arms_suffice_and_it_says_about_how_many_more():

@@ -14,6 +14,8 @@ fit the draw stop everything: a biased assignment makes every other number worth
 
 import hashlib
 import math
+from collections.abc import Mapping
+from typing import TypeVar
 
 import msgspec
 
@@ -30,6 +32,9 @@ REACH = 3.1
 LEAST_SOLVED = 30
 """Solved tasks in an arm before dollars per solved task are shown."""
 HELD, TREATED = 0, 1
+HOLD_OUT = "hold-out"
+"""The held-out arm's name in the ledger; the governor chooses nothing under it."""
+T = TypeVar("T")
 Pairing = tuple[Moments, Moments]
 """(held out, treated), or for a lever (off, on)."""
 
@@ -59,8 +64,8 @@ class Arm(msgspec.Struct, frozen=True):
 
     @property
     def name(self) -> str:
-        """What the ledger stores, e.g. `holdout`, `on`, `on-trim`."""
-        return "holdout" if self.held else "-".join(("on", *self.off))
+        """What the ledger stores: `hold-out`, `on`, `on-trim`, `on-trim+route`."""
+        return HOLD_OUT if self.held else "-".join(("on", *(["+".join(self.off)] if self.off else [])))
 
 
 class Evidence(msgspec.Struct, frozen=True, kw_only=True):
@@ -110,6 +115,21 @@ def assign(design: Design, task: str) -> Arm:
     if _uniform(design, "holdout", task) < design.holdout:
         return Arm(held=True, off=design.levers)
     return Arm(held=False, off=tuple(name for name in design.levers if _uniform(design, name, task) < design.lever_off))
+
+
+def named(name: str, design: Design) -> Arm:
+    """The arm that the ledger stored under a name. Raises ValueError for one that is none."""
+    if name == HOLD_OUT:
+        return Arm(held=True, off=design.levers)
+    base, _, off = name.partition("-")
+    if base != "on":
+        raise ValueError(f"{name!r} is no arm: hold-out, on, or on-LEVER+LEVER")
+    return Arm(held=False, off=tuple(off.split("+")) if off else ())
+
+
+def permitted(arm: Arm, allowed: Mapping[str, T]) -> dict[str, T]:
+    """What a plan allows (by lever name), less what the arm runs without."""
+    return {} if arm.held else {name: risk for name, risk in allowed.items() if name not in arm.off}
 
 
 def begin(design: Design) -> Evidence:
