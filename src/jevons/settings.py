@@ -88,11 +88,13 @@ class Local(Section, frozen=True):
     alias: str = ""
     threads: int = 0
     slots: int = 4
-    context_tokens: int = 8192
+    context_tokens: int = 4096
+    """Prompt and answer of one call together; memory for so many is taken for each of the `slots`."""
     cache_ram_mib: int = 256
     usd_per_hour: str = "0.10"
     """The machine's price, booked by the seconds of a call and labelled modelled."""
     embeddings: bool = True
+    """Serve /v1/embeddings as `minilm` where the extra `embed` is installed; its process starts with the first call."""
 
 
 class Cache(Section, frozen=True):
@@ -116,6 +118,18 @@ class Access(Section, frozen=True):
     """Calls without a key are served as the tenant `anonymous`: for a laptop only."""
     client_provider_keys: bool = False
     """A caller may send its own provider key in `x-jevons-provider-key`."""
+    passthrough: tuple[str, ...] = ("audio", "completions", "images", "models", "moderations", "rerank")
+    """Paths of a provider that /providers/NAME/... may reach with the operator's key, each with all below it; `*`: all.
+    The default ones hold nothing that another tenant left there; files, batches or fine-tunes do."""
+
+
+class Responses(Section, frozen=True):
+    """The state of the Responses API (`previous_response_id`, GET, DELETE)."""
+
+    keep_days: float = 30.0
+    """How long a response can be continued or fetched here; OpenAI keeps them 30 days. 0: none is kept."""
+    max_bytes: int = 8 * MIB
+    """A response whose input or answer is larger is served, and not kept."""
 
 
 class Pages(Section, frozen=True):
@@ -142,6 +156,7 @@ class Settings(Section, frozen=True):
     cache: Cache = Cache()
     prices: Prices = Prices()
     access: Access = Access()
+    responses: Responses = Responses()
     pages: Pages = Pages()
     telemetry: Telemetry = Telemetry()
 

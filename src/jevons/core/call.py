@@ -82,3 +82,5 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     """The call site: a hash of the system template, the tools and the key."""
     query: str = ""
     path: str = ""
+    """Below the provider's base address, for a raw call; `query` and `method` are its own too."""
+    method: str = "POST"

@@ -18,11 +18,14 @@ class JevonsError(Exception):
         status: int | None = None,
         param: str | None = None,
         retry_after_s: float | None = None,
+        allow: str = "",
     ):
         super().__init__(message)
         self.message = message
         self.param = param
         self.retry_after_s = retry_after_s
+        self.allow = allow
+        """The methods that a 405 names (RFC 9110, 15.5.6)."""
         if code is not None:
             self.code = code
         if status is not None:

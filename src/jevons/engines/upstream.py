@@ -118,14 +118,31 @@ class Upstream:
         )
 
     async def raw(
-        self, method: str, path: str, body: bytes, limits: Limits, *, headers: Mapping[str, str], stream: bool = False
+        self,
+        method: str,
+        path: str,
+        body: bytes,
+        limits: Limits,
+        *,
+        headers: Mapping[str, str],
+        stream: bool = False,
+        key: str = "",
     ) -> Exchange:
-        """Any path of the provider, as it is: for passthrough and for probing. `path` starts with `/`."""
-        head = self._build(self.pool.path + path, self._key, method, headers.get("content-type", "application/json"))
+        """Any path below the provider's base, as it is: for passthrough and for stored responses. Starts with `/`.
+
+        `key` replaces the operator's own. Raises ExchangeFailed.
+        """
+        kind = headers.get("content-type", "application/json")
+        head = self._build(self._base() + path, key or self._key, method, kind)
         extra = "".join(f"{name}: {headers[name]}\r\n" for name in FORWARDED if name in headers)
         return await self.pool.send(
             b"%bcontent-length: %d\r\n%b\r\n" % (head, len(body), extra.encode("latin-1")), body, limits, stream=stream
         )
+
+    def use_key(self, key: str) -> None:
+        """Another key from now on: an engine of ours that was started anew has a new one."""
+        self._key = key
+        self._heads.clear()
 
     def sweep(self) -> None:
         self.pool.sweep()
@@ -137,10 +154,11 @@ class Upstream:
         return head
 
     def _path(self, surface: str) -> str:
+        return self._base() + PATHS[surface]
+
+    def _base(self) -> str:
         base = self.pool.path
-        if self.provider.dialect == "anthropic" and not base.endswith("/v1"):
-            base += "/v1"
-        return base + PATHS[surface]
+        return base + "/v1" if self.provider.dialect == "anthropic" and not base.endswith("/v1") else base
 
     def _build(self, path: str, key: str, method: str = "POST", content_type: str = "application/json") -> bytes:
         lines = [

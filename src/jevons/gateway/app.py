@@ -12,16 +12,21 @@ import time
 from collections.abc import Callable, Mapping, MutableMapping
 from typing import Any
 
-from jevons.core.call import Call, Surface
+from jevons.core.call import Call, Caller, Peek, Surface
 from jevons.core.errors import CallerError, JevonsError, NotFound, OurError
 from jevons.engines.catalogue import Catalogue
 from jevons.gateway.asgi import ASGIReceive, ASGISend, read_body, send_error, wanted
 from jevons.gateway.auth import Keys
-from jevons.gateway.drive import LEASE_S, Drive, World
+from jevons.gateway.binding import bind, take_key
+from jevons.gateway.drive import LEASE_S, Drive, Pipeline, World
 from jevons.gateway.metrics import Metrics
 from jevons.gateway.pages import Page
+from jevons.gateway.passthrough import PREFIX, look, route, target
+from jevons.gateway.state import State
 from jevons.levers.lever import View
+from jevons.pipeline.raw import raw
 from jevons.pipeline.run import House, run
+from jevons.settings import Access
 from jevons.wire.peek import peek as peek_at
 
 log = logging.getLogger("jevons.gateway")
@@ -50,6 +55,8 @@ class Gateway:
         metrics: Metrics,
         view: Callable[[Call], View],
         pages: Mapping[str, Page],
+        state: State,
+        access: Access,
         max_body_bytes: int,
     ):
         self.world = world
@@ -61,6 +68,9 @@ class Gateway:
         self.draining = False
         self._view = view
         self._pages = pages
+        self._trees = tuple((path, page) for path, page in pages.items() if path.endswith("/"))
+        self._state = state
+        self._access = access
         self._max_body = max_body_bytes
         self._node = secrets.token_hex(4)
         self._number = itertools.count()
@@ -74,6 +84,9 @@ class Gateway:
         if surface is not None and scope["method"] == "POST":
             await self._serve(surface, scope, receive, send)
             return
+        if scope["path"].startswith(PREFIX):
+            await self._serve(Surface.RAW, scope, receive, send)
+            return
         await self._elsewhere(surface, scope, receive, send)
 
     async def _serve(
@@ -81,48 +94,99 @@ class Gateway:
     ) -> None:
         drive: Drive | None = None
         try:
-            headers = wanted(scope["headers"])
-            caller = self.keys.caller(headers)
-            body = await read_body(headers, receive, self._max_body)
-            peek = peek_at(surface, body)
-            now = time.time()
-            call = Call(
-                operation=f"op_{int(now * 1e6):014x}{self._node}{next(self._number) & 0xFFFFFF:06x}",
-                surface=surface,
-                caller=caller,
-                peek=peek,
-                body=body,
-                headers=headers,
-                at=now,
-            )
-            view = self._view(call)
-            view.routes = self.catalogue.routes(peek.model)
-            drive = Drive(call, self.world, send, receive)
+            opened = self._open_raw if surface is Surface.RAW else self._open
+            drive, pipeline = await opened(surface, scope, receive, send)
             self.active.add(drive)
-            await drive.run(run(call, view, self.house))
+            await drive.run(pipeline)
         except JevonsError as error:
             self.metrics.refuse(error.code)
-            await send_error(send, surface, error)
+            await send_error(send, self._dialect(surface, scope), error)
         except Exception:  # a fault of ours must still be an answer in the caller's dialect
             log.exception("a call failed inside the gateway")
             self.metrics.refuse("internal_error")
             if drive is None or not drive.answered:
-                await send_error(send, surface, OurError("the gateway failed on this call; its log says more"))
+                ours = OurError("the gateway failed on this call; its log says more")
+                await send_error(send, self._dialect(surface, scope), ours)
             else:
                 raise
         finally:
             if drive is not None:
                 self.active.discard(drive)
 
+    async def _open(
+        self, surface: Surface, scope: MutableMapping[str, Any], receive: ASGIReceive, send: ASGISend
+    ) -> tuple[Drive, Pipeline]:
+        """A call of one of the surfaces, ready to be driven."""
+        headers = wanted(scope["headers"])
+        caller = self.keys.caller(headers)
+        own = take_key(headers, allowed=self._access.client_provider_keys)
+        body = await read_body(headers, receive, self._max_body)
+        call = self._call(surface, caller, headers, body, peek_at(surface, body))
+        recorder = None
+        if surface is Surface.RESPONSES:
+            recorder = await self._state.open(call, own_key=bool(own))
+            call = recorder.call
+        view = self._view(call)
+        view.routes = self.catalogue.routes(call.peek.model)
+        if own or (recorder is not None and recorder.held_by):
+            bind(view, held_by=recorder.held_by if recorder is not None else "", own_key=bool(own))
+        drive = Drive(call, self.world, send, receive, provider_key=own, recorder=recorder)
+        return drive, run(call, view, self.house)
+
+    async def _open_raw(
+        self, surface: Surface, scope: MutableMapping[str, Any], receive: ASGIReceive, send: ASGISend
+    ) -> tuple[Drive, Pipeline]:
+        """A call of a provider's other path, ready to be driven."""
+        headers = wanted(scope["headers"])
+        caller = self.keys.caller(headers)
+        own = take_key(headers, allowed=self._access.client_provider_keys)
+        where = target(self.catalogue, self._access.passthrough, scope, own_key=bool(own))
+        body = await read_body(headers, receive, self._max_body)
+        call = self._call(surface, caller, headers, body, look(body), where.path, where.method)
+        view = self._view(call)
+        view.routes = (route(where, call.peek),)
+        return Drive(call, self.world, send, receive, provider_key=own), raw(call, view, self.house)
+
+    def _call(
+        self,
+        surface: Surface,
+        caller: Caller,
+        headers: dict[str, str],
+        body: bytes,
+        peek: Peek,
+        path: str = "",
+        method: str = "POST",
+    ) -> Call:
+        now = time.time()
+        return Call(
+            operation=f"op_{int(now * 1e6):014x}{self._node}{next(self._number) & 0xFFFFFF:06x}",
+            surface=surface,
+            caller=caller,
+            peek=peek,
+            body=body,
+            headers=headers,
+            at=now,
+            path=path,
+            method=method,
+        )
+
+    def _dialect(self, surface: Surface, scope: MutableMapping[str, Any]) -> Surface:
+        """In whose words an error is told: a raw call's are its provider's."""
+        if surface is not Surface.RAW:
+            return surface
+        provider = self.catalogue.providers.get(scope["path"].removeprefix(PREFIX).partition("/")[0])
+        return Surface.MESSAGES if provider is not None and provider.dialect == "anthropic" else Surface.CHAT
+
     async def _elsewhere(
         self, surface: Surface | None, scope: MutableMapping[str, Any], receive: ASGIReceive, send: ASGISend
     ) -> None:
         path: str = scope["path"]
-        page = self._pages.get(path) or self._pages.get(path[: path.rfind("/") + 1])
+        page = self._pages.get(path) or next((page for tree, page in self._trees if path.startswith(tree)), None)
         if page is None or surface is not None:
             self.metrics.refuse("not_found")
             if surface is not None:
-                error: JevonsError = CallerError(f"{scope['path']} takes POST", code="method_not_allowed", status=405)
+                code = "method_not_allowed"
+                error: JevonsError = CallerError(f"{path} takes POST", code=code, status=405, allow="POST")
             else:
                 error = NotFound(f"there is nothing at {scope['path']}; the surfaces are {', '.join(PATHS)}")
             await send_error(send, surface or Surface.CHAT, error)

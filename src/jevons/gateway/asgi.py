@@ -20,6 +20,7 @@ WANTED = frozenset(
         b"authorization",
         b"x-api-key",
         b"content-length",
+        b"content-type",
         b"content-encoding",
         b"anthropic-beta",
         b"anthropic-version",
@@ -73,6 +74,8 @@ async def send_error(send: ASGISend, surface: Surface, error: JevonsError) -> No
     headers = [(b"x-jevons-error", error.code.encode())]
     if error.retry_after_s is not None:
         headers.append((b"retry-after", f"{max(1, round(error.retry_after_s))}".encode()))
+    if error.allow:
+        headers.append((b"allow", error.allow.encode()))
     if isinstance(error, TooLarge):
         headers.append((b"connection", b"close"))
     await send_whole(send, error.status, error_body(surface, error), headers)

@@ -30,12 +30,15 @@ from jevons.core.ask import (
     Settle,
     Shadow,
 )
-from jevons.core.call import Call
+from jevons.core.call import Call, Surface
 from jevons.core.errors import JevonsError, OurError
+from jevons.core.route import Route
 from jevons.engines.http import Exchange, ExchangeFailed, Limits
 from jevons.engines.upstream import Breaker, Upstream
 from jevons.gateway.asgi import ASGIReceive, ASGISend
+from jevons.gateway.passthrough import Tap
 from jevons.gateway.pump import Pump
+from jevons.gateway.state import Recorder
 from jevons.store.answers import Answers
 from jevons.store.counters import Counters
 from jevons.store.memory import Memory
@@ -65,6 +68,8 @@ class Drive:
     __slots__ = (
         "_pump",
         "_receive",
+        "_recorder",
+        "_route",
         "_send",
         "_started",
         "_task",
@@ -78,7 +83,16 @@ class Drive:
         "watched",
     )
 
-    def __init__(self, call: Call, world: World, send: ASGISend, receive: ASGIReceive, *, provider_key: str = ""):
+    def __init__(
+        self,
+        call: Call,
+        world: World,
+        send: ASGISend,
+        receive: ASGIReceive,
+        *,
+        provider_key: str = "",
+        recorder: Recorder | None = None,
+    ):
         self.call = call
         self.gone = False
         self.watched = False
@@ -90,7 +104,9 @@ class Drive:
         self._world = world
         self._send = send
         self._started = False
-        self._pump: Pump | None = None
+        self._pump: Pump | Tap | None = None
+        self._recorder = recorder
+        self._route: Route | None = None
 
     async def watch(self) -> None:
         """Wait for the caller's leaving: stop waiting for upstreams, and let the pipeline book what was burned."""
@@ -164,28 +180,19 @@ class Drive:
 
     async def _burn(self, ask: Send) -> Sent:
         route, began = ask.route, time.monotonic()
+        self._route = route
         upstream = self._world.upstreams[route.provider.name]
         breaker = upstream.breaker(route.upstream_model)
         if not breaker.admits(began):
             return Sent(route=route, status=0, error="open", retry_after_s=max(0.0, breaker.open_until - began))
         try:
-            exchange = await upstream.send(
-                ask.surface,
-                ask.body,
-                self._world.limits,
-                stream=ask.stream,
-                headers=self.call.headers,
-                key=self.provider_key,
-            )
-            if (
-                ask.stream
-                and exchange.status < 300
-                and exchange.header(b"content-type").startswith(b"text/event-stream")
-            ):
-                breaker.succeeded()
+            exchange = await self._ask(upstream, ask)
+            if _flows(ask, exchange):
+                (breaker.failed(time.monotonic()) if exchange.status >= 500 else breaker.succeeded())
                 return Sent(
                     route=route,
                     status=exchange.status,
+                    content_type=exchange.header(b"content-type").decode("latin-1") or "application/octet-stream",
                     headers=_headers(exchange),
                     handle=exchange,
                     duration_s=time.monotonic() - began,
@@ -198,6 +205,20 @@ class Drive:
             breaker.forgot()
             raise
         return self._judge(ask, exchange, body, breaker, time.monotonic() - began)
+
+    async def _ask(self, upstream: Upstream, ask: Send) -> Exchange:
+        call, limits, key = self.call, self._world.limits, self.provider_key
+        if ask.surface == Surface.RAW:
+            return await upstream.raw(
+                "GET" if call.method == "HEAD" else call.method,
+                call.path,
+                ask.body,
+                limits,
+                headers=call.headers,
+                stream=True,
+                key=key,
+            )
+        return await upstream.send(ask.surface, ask.body, limits, stream=ask.stream, headers=call.headers, key=key)
 
     def _judge(self, ask: Send, exchange: Exchange, body: bytes, breaker: Breaker, seconds: float) -> Sent:
         """A whole answer: is it one, what did it burn, and how is the route's health."""
@@ -236,6 +257,8 @@ class Drive:
         await self._send({"type": "http.response.start", "status": status, "headers": out})
 
     async def _whole(self, ask: Relay) -> Relayed:
+        if self._recorder is not None and self._route is not None and ask.status < 300:
+            await self._recorder.whole(self._route, ask.body)
         await self._start(ask.status, ask.content_type, ask.headers, len(ask.body))
         self._started = False  # the response ends here, not with the pipeline
         await self._send({"type": "http.response.body", "body": ask.body})
@@ -243,8 +266,11 @@ class Drive:
 
     async def _stream(self, ask: Relay, sent: Sent) -> Relayed:
         exchange: Exchange = sent.handle
-        self._pump = pump = Pump(ask, self.call.surface.value, self._world.collect_bytes)
+        self._pump = pump = self._follow(ask, sent)
         error, began = "", time.monotonic()
+        recorder = self._recorder
+        if recorder is not None:
+            recorder.begin(sent.route)
         try:
             await self._start(ask.status, ask.content_type, ask.headers, None)
             async for piece in exchange.pieces():
@@ -252,16 +278,28 @@ class Drive:
                     pump.first_byte_s = sent.duration_s + time.monotonic() - began
                 out = pump.feed(piece)
                 if out:
+                    if recorder is not None:
+                        await recorder.piece(out)
                     await self._send({"type": "http.response.body", "body": out, "more_body": True})
-        except ExchangeFailed as failure:
-            error = failure.kind
+        except (ExchangeFailed, UpstreamError) as failure:  # cut, silent, or one event beyond all bounds
+            exchange.abort()
+            error = failure.kind if isinstance(failure, ExchangeFailed) else "rubbish"
         except asyncio.CancelledError:
             exchange.abort()
             raise
         out, relayed = pump.finish(error, sent.duration_s + time.monotonic() - began)
         if out:
+            if recorder is not None:
+                await recorder.piece(out)
             await self._send({"type": "http.response.body", "body": out, "more_body": True})
+        if error and ask.source == Surface.RAW:
+            self._started = False  # the connection ends, as the upstream's did: a made-up end would look whole
         return relayed
+
+    def _follow(self, ask: Relay, sent: Sent) -> Pump | Tap:
+        if ask.source == Surface.RAW:
+            return Tap(sent.route.provider.dialect, ask.content_type)
+        return Pump(ask, self.call.surface.value, self._world.collect_bytes)
 
     def _so_far(self) -> Relayed:
         """What a caller who left has been given."""
@@ -269,6 +307,13 @@ class Drive:
         return (
             Relayed(error="cancelled", done=False) if self._pump is None else self._pump.relayed("cancelled", seconds)
         )
+
+
+def _flows(ask: Send, exchange: Exchange) -> bool:
+    """Whether the answer is passed on as it comes: a stream that was asked for, and whatever a raw path answers."""
+    if ask.surface == Surface.RAW:
+        return True
+    return ask.stream and exchange.status < 300 and exchange.header(b"content-type").startswith(b"text/event-stream")
 
 
 def _headers(exchange: Exchange) -> tuple[tuple[str, str], ...]:

@@ -19,11 +19,16 @@ from jevons.engines.upstream import BreakerPolicy, Upstream
 from jevons.gateway.app import Gateway
 from jevons.gateway.auth import Keys
 from jevons.gateway.drive import World
+from jevons.gateway.embedding import EmbedPart
 from jevons.gateway.governing import governing
 from jevons.gateway.local import LocalPart
 from jevons.gateway.metrics import Metrics
 from jevons.gateway.pages import pages
+from jevons.gateway.passthrough import covered
 from jevons.gateway.spans import exporter
+from jevons.gateway.state import State
+from jevons.gateway.stored import PATH as STORED
+from jevons.gateway.stored import StoredPage
 from jevons.ledger.operation import Operation
 from jevons.levers.cache.breakpoints import STORE as SESSIONS
 from jevons.levers.cache.breakpoints import session_key
@@ -38,13 +43,15 @@ from jevons.store import keys as key_rows
 from jevons.store import plans as plan_rows
 from jevons.store.answers import Answers
 from jevons.store.counters import Counters
-from jevons.store.memory import Memory
+from jevons.store.memory import Memory, Shelf
 from jevons.store.migrate import open_database
 from jevons.store.spent import spent_in_ledger
 from jevons.store.writer import Writer
 
 log = logging.getLogger("jevons.house")
 
+REMEMBERING = ("trim",)
+"""Levers that find what they remembered in `View.memory`."""
 EXACT_LEVERS = {"exact": Risk.EXACT, "breakpoints": Risk.EXACT, "batch": Risk.EXACT}
 """What acts without a plan's word: the same answer by construction, and only where the arithmetic says it pays."""
 
@@ -84,12 +91,20 @@ class Housekeeping:
             book=self._book if settings.database.durability == "batched" else self._book_strictly,
             collect_bytes=settings.cache.max_entry_bytes,
         )
+        access = settings.access
+        self.state = State(
+            settings.database.url,
+            keep_days=settings.responses.keep_days,
+            max_bytes=settings.responses.max_bytes,
+            conversations=covered("conversations", access.passthrough),
+        )
+        stored = StoredPage(self.state, self.keys, access, self.world.upstreams, self.world.limits)
         book = Book.load(settings.prices.overrides, settings.local.usd_per_hour)
-        breakpoints, choose = governing(book)
+        levers, choose = governing(book)
         self.gateway = Gateway(
             world=self.world,
             house=House(
-                levers=(*([ExactCache()] if settings.cache.exact else []), breakpoints),
+                levers=(*([ExactCache()] if settings.cache.exact else []), *levers),
                 choose=choose,
                 price=book.price_route,
                 retry=RetryPolicy(
@@ -102,10 +117,13 @@ class Housekeeping:
             keys=self.keys,
             metrics=self.metrics,
             view=self._view,
-            pages=pages(self.catalogue, self.keys, self.metrics, self.ready),
+            pages={**pages(self.catalogue, self.keys, self.metrics, self.ready), STORED: stored},
+            state=self.state,
+            access=access,
             max_body_bytes=settings.server.max_body_bytes,
         )
         self.local = LocalPart(settings.local, self.catalogue, self.world.upstreams)
+        self.embeddings = EmbedPart(settings.local, self.catalogue, self.world.upstreams)
         self._tasks: list[asyncio.Task[None]] = []
         self._gauges()
 
@@ -123,10 +141,12 @@ class Housekeeping:
             with contextlib.suppress(asyncio.CancelledError):
                 await task
         await self.local.stop()
+        await self.embeddings.stop()
         for upstream in self.world.upstreams.values():
             upstream.pool.close()
         if not await asyncio.to_thread(self.writer.close):
             log.error("the ledger could not be written: %s", self.writer.health.error)
+        self.state.close()
         self.db.close()
         self._reader.close()
 
@@ -159,6 +179,7 @@ class Housekeeping:
             quality_floor=plan.quality_floor,
             session=self.world.memory.get(SESSIONS, caller.tenant, session_key(call)) if call.task else None,
             plan=plan,
+            memory={name: Shelf(self.world.memory, name, caller.tenant) for name in REMEMBERING},
             customer=customer,
         )
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, MutableMapping
 from typing import Any
 
 from jevons.core.call import Surface
-from jevons.core.errors import JevonsError, NotFound
+from jevons.core.errors import CallerError, JevonsError, NotFound
 from jevons.engines.catalogue import Catalogue
 from jevons.gateway.asgi import ASGIReceive, ASGISend, send_error, send_json, send_whole, wanted
 from jevons.gateway.auth import Keys
@@ -46,13 +46,26 @@ def pages(catalogue: Catalogue, keys: Keys, metrics: Metrics, ready: State) -> d
         await send_json(send, document())
 
     return {
-        "/v1/models": models,
-        "/v1/models/": models,
-        "/healthz": healthz,
-        "/readyz": readyz,
-        "/metrics": metric,
-        "/openapi.json": openapi,
+        "/v1/models": _read_only(models),
+        "/v1/models/": _read_only(models),
+        "/healthz": _read_only(healthz),
+        "/readyz": _read_only(readyz),
+        "/metrics": _read_only(metric),
+        "/openapi.json": _read_only(openapi),
     }
+
+
+def _read_only(page: Page) -> Page:
+    """The page for GET and HEAD; another method is refused."""
+
+    async def checked(scope: MutableMapping[str, Any], receive: ASGIReceive, send: ASGISend) -> None:
+        if scope["method"] in {"GET", "HEAD"}:
+            await page(scope, receive, send)
+            return
+        error = CallerError(f"{scope['path']} takes GET", code="method_not_allowed", status=405, allow="GET, HEAD")
+        await send_error(send, Surface.CHAT, error)
+
+    return checked
 
 
 def _models(catalogue: Catalogue, path: str, *, anthropic: bool) -> dict[str, Any]:

@@ -54,7 +54,7 @@ def run(call: Call, view: View, house: House) -> Generator[Ask, Answer, None]:
             course.explain(decision.explained, decision.arm)
             if uncounted(call, view.routes[0]):
                 yield from book(200, course, house)
-                yield from estimate(call, _ours(course))
+                yield from estimate(call, ours(course))
             elif decision.effect.reply is not None:
                 yield from serve(decision.effect.reply, view, course, house)
             else:
@@ -111,7 +111,7 @@ def burn(
             break
     assert last is not None, "there is at least one route"  # noqa: S101 - an empty route list is refused before
     if last[0].error:
-        raise _failure(last[0])
+        raise failure(last[0])
     return last
 
 
@@ -131,7 +131,7 @@ def deliver(
         body = carry(shaped.dialect, call.surface.value, body, call.peek.model)
     course.cache = view.cache
     yield from book(sent.status, course, house)
-    yield Relay(status=sent.status, body=body, content_type=sent.content_type, headers=headers + _ours(course))
+    yield Relay(status=sent.status, body=body, content_type=sent.content_type, headers=headers + ours(course))
     if not view.collect or sent.status >= 300:
         return None
     return _stored(body, sent.status, course, house)
@@ -151,7 +151,7 @@ def _deliver_stream(
         relayed: Relayed = yield Relay(
             status=sent.status,
             content_type=SSE,
-            headers=headers + _ours(course),
+            headers=headers + ours(course),
             sent=sent,
             source=shaped.dialect,
             strip_usage=shaped.strip_usage,
@@ -177,14 +177,14 @@ def serve(stored: Stored, view: View, course: Course, house: House) -> Generator
     if call.peek.stream:
         body = replay_stream(call.surface.value, body, include_usage=call.peek.include_usage)
         content_type = SSE
-    yield Relay(status=stored.status, body=body, content_type=content_type, headers=_ours(course))
+    yield Relay(status=stored.status, body=body, content_type=content_type, headers=ours(course))
 
 
 def refuse(error: JevonsError, course: Course, house: House) -> Generator[Ask, Answer, None]:
     """An error in the caller's own dialect, booked like every other end."""
     course.error = error.code
     yield from book(error.status, course, house)
-    headers = _ours(course)
+    headers = ours(course)
     if error.retry_after_s is not None:
         headers += (("retry-after", f"{error.retry_after_s:.0f}"),)
     yield Relay(status=error.status, body=error_body(course.call.surface.value, error), headers=headers)
@@ -227,7 +227,7 @@ def _send(
     return sent
 
 
-def _failure(sent: Sent) -> JevonsError:
+def failure(sent: Sent) -> JevonsError:
     """Nothing answered: what the caller is told. The upstream's address is not the caller's business."""
     name = sent.route.provider.name
     if sent.error == "open":
@@ -262,7 +262,7 @@ def _passed(headers: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str], ...]
     return tuple((name, value) for name, value in headers if name in PASSED_ON or name.startswith(PASSED_PREFIXES))
 
 
-def _ours(course: Course) -> tuple[tuple[str, str], ...]:
+def ours(course: Course) -> tuple[tuple[str, str], ...]:
     """What jevons says of the call: its id, what it cost where that is known by now, and what the cache did."""
     headers = (("x-jevons-operation", course.call.operation), *course.notices)
     if course.attempts:
