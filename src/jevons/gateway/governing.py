@@ -7,20 +7,27 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 
 from jevons.core.call import Call
+from jevons.core.errors import CallerError
+from jevons.core.prompt import Prompt
 from jevons.core.route import Route
 from jevons.governor import Decision, Governor
 from jevons.levers.cache import pauses
 from jevons.levers.cache.breakpoints import Breakpoints, Lookup
-from jevons.levers.lever import Offer, View
+from jevons.levers.cache.pauses import SHORT_S
+from jevons.levers.lever import Lever, Offer, View
+from jevons.levers.trim.lever import TrimLever
+from jevons.levers.trim.rates import Rates as Relative
 from jevons.prices import horizon, terms
 from jevons.prices.book import Book
 from jevons.prices.cost import Card
 from jevons.prices.prefix import Rates
 from jevons.prices.terms import Terms
+from jevons.wire.translate import dialect
 
 Choose = Callable[[Call, View, Sequence[Offer]], Decision]
 DAY_S = 86_400
 MOST_REMEMBERED = 4_096
+UNCACHED = Relative(read=1.0, write=1.0, output=4.0, ttl_s=0.0)
 
 
 class Tariffs:
@@ -42,6 +49,12 @@ class Tariffs:
             self._terms[key] = terms.find(self._entries, provider, route.upstream_model, day)
         return self._terms[key]
 
+    def relative(self, call: Call, view: View) -> Relative:
+        """Rates as the trim lever reads them: relative to plain input. Unknown prices count as no cache at all."""
+        route = view.routes[0]
+        rates = self.rates(route, call.peek.service_tier, view.now)
+        return Relative.of(rates, SHORT_S) if rates is not None else UNCACHED
+
     def rates(self, route: Route, tier: str, at: float) -> Rates | None:
         """None where any rate that the arithmetic needs is unknown."""
         card = self._book.card(_seller(route), route.upstream_model, at, tier)
@@ -55,14 +68,25 @@ class Tariffs:
         return found[1]
 
 
-def governing(book: Book) -> tuple[Breakpoints, Choose]:
-    """The breakpoints lever and the governor's `choose`, over one price book."""
+def governing(book: Book) -> tuple[tuple[Lever, ...], Choose]:
+    """The levers that are priced, and the governor's `choose`, over one price book."""
     tariffs = Tariffs(book)
     lookup = Lookup(terms=tariffs.terms, rates=tariffs.rates)
-    table = pauses.shipped()
-    lever = Breakpoints(lookup, lambda _site: table)
-    governor = Governor(lookup, lambda _site: table, lambda _site: horizon.NOTHING_KNOWN)
-    return lever, governor.choose
+    table, calls = pauses.shipped(), horizon.shipped()
+    governor = Governor(lookup, lambda _site: table, lambda _site: calls)
+    levers = (
+        Breakpoints(lookup, lambda _site: table),
+        TrimLever(_decode, tariffs.relative, recall=False),
+    )
+    return levers, governor.choose
+
+
+def _decode(call: Call) -> Prompt | None:
+    """The conversation of a call, for levers that look at its text. None when it is none."""
+    try:
+        return dialect(call.surface.value).read_prompt(call.body)
+    except CallerError:
+        return None
 
 
 def _seller(route: Route) -> str:

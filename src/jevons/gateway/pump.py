@@ -32,8 +32,9 @@ class Pump:
         out = self._follower.feed(piece)
         if self._translator is not None:
             out = self._translator.feed(out)
-        if self._kept is not None:
             self._keep(out)
+        else:
+            self._keep(piece)  # with the usage chunk that this caller did not ask for
         return out
 
     def finish(self, error: str, seconds: float) -> tuple[bytes, Relayed]:
@@ -41,7 +42,6 @@ class Pump:
         tail = self._follower.flush()
         if self._translator is not None:
             tail = self._translator.feed(tail) + self._translator.finish()
-        if self._kept is not None:
             self._keep(tail)
         relayed = self.relayed(error, seconds)
         if relayed.error and relayed.error != "failed":

@@ -60,7 +60,7 @@ def shape(call: Call, effect: Effect, route: Route) -> Shaped:
     warnings: tuple[str, ...] = ()
     if target != source:
         body, found = translate_request(source, target, body, route.upstream_model)
-        warnings = tuple(found)
+        warnings = tuple(found) + _betas(call, target)
     elif peek.model != route.upstream_model:
         if span != (0, 0):
             body = splice_model(body, span, route.upstream_model)
@@ -68,9 +68,15 @@ def shape(call: Call, effect: Effect, route: Route) -> Shaped:
             body = splice_field(body, "model", msgspec.json.encode(route.upstream_model))
     strip = False
     if target == Surface.CHAT and peek.stream and not (source == target and peek.include_usage):
-        body = ask_usage(body)
+        body = ask_usage(body, absent=target == source and not peek.has_stream_options)
         strip = source == target
     return Shaped(target, body, warnings, strip)
+
+
+def _betas(call: Call, target: str) -> tuple[str, ...]:
+    """Betas are switches of Anthropic's own format: another one has nothing to carry them in."""
+    betas = call.headers.get("anthropic-beta", "")
+    return (f"anthropic-beta: {betas} has no meaning in {target} and was left out",) if betas else ()
 
 
 def _apply(dialect: str, body: bytes, effect: Effect) -> bytes:

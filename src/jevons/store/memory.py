@@ -4,6 +4,7 @@ What lives here: the in-process form of what `Change` asks for. What it must not
 """
 
 from collections import OrderedDict
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 MAX_ENTRIES = 100_000
@@ -40,6 +41,9 @@ class Memory:
         if len(held) > self._max:
             held.popitem(last=False)
 
+    def keys(self, store: str, tenant: str) -> list[str]:
+        return [key for owner, key in self._stores.get(store, ()) if owner == tenant]
+
     def purge(self, tenant: str) -> int:
         """Forget all of a tenant; how many values that was."""
         number = 0
@@ -51,3 +55,24 @@ class Memory:
 
     def sizes(self) -> dict[str, int]:
         return {name: len(held) for name, held in self._stores.items()}
+
+
+class Shelf(Mapping[str, Any]):
+    """One store of one tenant, to read: what a lever finds in `View.memory` under its name."""
+
+    __slots__ = ("_memory", "_store", "_tenant")
+
+    def __init__(self, memory: Memory, store: str, tenant: str):
+        self._memory, self._store, self._tenant = memory, store, tenant
+
+    def __getitem__(self, key: str) -> Any:
+        found = self._memory.get(self._store, self._tenant, key)
+        if found is None:
+            raise KeyError(key)
+        return found
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._memory.keys(self._store, self._tenant))
+
+    def __len__(self) -> int:
+        return len(self._memory.keys(self._store, self._tenant))
