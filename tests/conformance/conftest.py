@@ -90,8 +90,9 @@ def gateway(
     *,
     secrets: tuple[tuple[str, str, str], ...] = (),
     plans: str = "",
+    environ: dict[str, str] | None = None,
 ) -> Iterator[Running]:
-    """A gateway on a fresh database. `secrets`: further (secret, customer, plan)."""
+    """A gateway on a fresh database. `secrets`: further (secret, customer, plan). `environ`: further variables."""
     port = free_port()
     tree = tomllib.loads(toml)
     tree.setdefault("server", {}).update(port=port, drain_s=1.0)
@@ -106,13 +107,14 @@ def gateway(
             key_rows.add(db, key)
         book: Book = read(tomllib.loads(plans))
         plan_rows.apply(db, book, who="test", at=0.0)
-    environ = {
+    variables = {
         "OPENAI_API_KEY": "sk-sim-openai",
         "OPENAI_BASE_URL": upstream.openai_url,
         "ANTHROPIC_API_KEY": "sk-sim-anthropic",
         "ANTHROPIC_BASE_URL": upstream.url,
+        **(environ or {}),
     }
-    housekeeping = Housekeeping(settings, environ)
+    housekeeping = Housekeeping(settings, variables)
     server = Server(housekeeping)
     server.install_signal_handlers = lambda: None  # type: ignore[attr-defined]
     thread = threading.Thread(target=lambda: asyncio.run(server.serve()), daemon=True)

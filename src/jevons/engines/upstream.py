@@ -20,15 +20,11 @@ PATHS = {
     "count_tokens": "/messages/count_tokens",
 }
 """Below `/v1`, which OpenAI's base URLs hold and Anthropic's do not."""
-FORWARDED = (
-    "anthropic-beta",
-    "openai-organization",
-    "openai-project",
-    "openai-beta",
-    "idempotency-key",
-    "x-session-id",
-)
-"""Request headers of the client that reach the provider. All others stay here."""
+FORWARDED = {
+    "openai": ("openai-organization", "openai-project", "openai-beta", "idempotency-key", "x-session-id"),
+    "anthropic": ("anthropic-beta", "idempotency-key", "x-session-id"),
+}
+"""Request headers of the client that reach a provider, by its dialect. All others stay here."""
 ANTHROPIC_VERSION = "2023-06-01"
 USER_AGENT = "jevons/0.1"
 
@@ -112,7 +108,7 @@ class Upstream:
     ) -> Exchange:
         """POST a body to a surface. `key` replaces the operator's own key. Raises ExchangeFailed."""
         head = self._head(surface) if not key else self._build(self._path(surface), key)
-        extra = "".join(f"{name}: {headers[name]}\r\n" for name in FORWARDED if name in headers) if headers else ""
+        extra = self._passed(headers)
         return await self.pool.send(
             b"%bcontent-length: %d\r\n%b\r\n" % (head, len(body), extra.encode("latin-1")), body, limits, stream=stream
         )
@@ -134,7 +130,7 @@ class Upstream:
         """
         kind = headers.get("content-type", "application/json")
         head = self._build(self._base() + path, key or self._key, method, kind)
-        extra = "".join(f"{name}: {headers[name]}\r\n" for name in FORWARDED if name in headers)
+        extra = self._passed(headers)
         return await self.pool.send(
             b"%bcontent-length: %d\r\n%b\r\n" % (head, len(body), extra.encode("latin-1")), body, limits, stream=stream
         )
@@ -159,6 +155,10 @@ class Upstream:
     def _base(self) -> str:
         base = self.pool.path
         return base + "/v1" if self.provider.dialect == "anthropic" and not base.endswith("/v1") else base
+
+    def _passed(self, headers: Mapping[str, str]) -> str:
+        names = FORWARDED[self.provider.dialect]
+        return "".join(f"{name}: {headers[name]}\r\n" for name in names if name in headers)
 
     def _build(self, path: str, key: str, method: str = "POST", content_type: str = "application/json") -> bytes:
         lines = [
