@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 
 from benchmarks.halves import Floats, bootstrap, half, interval, say, table
-from jevons.levers.route.cascade import Gate, Plan, Task, Terms, Trial, arithmetic, choose, play, weigh
+from jevons.levers.route.cascade import Gate, Plan, Task, Terms, Trial, arithmetic, choose, play, thrifty, weigh
 
 COVERAGE = 0.95
 """With --ladder all, models that tried fewer of the tasks than this are left out."""
@@ -77,7 +77,7 @@ def decide(tasks: Sequence[Task], models: list[str], asked: argparse.Namespace, 
     terms = Terms(floor=asked.floor)
     if asked.ladder:
         return choose(tasks, models, baseline, terms)
-    return weigh(tasks, (asked.cheap, asked.strong), baseline, terms)
+    return thrifty(tasks, weigh(tasks, (asked.cheap, asked.strong), baseline, terms), baseline)
 
 
 def cross_fitted(
@@ -91,7 +91,7 @@ def cross_fitted(
         plans.append(plan)
         say(f"fitted on half {fit}: {'refused, ' if plan.refused else ''}{' -> '.join(plan.ladder)}: {plan.why}")
         for name in sides[report]:
-            ours, base = play(tasks[name], plan.ladder), tasks[name][baseline]
+            ours, base = play(tasks[name], plan.ladder, stop=plan.stop), tasks[name][baseline]
             rows.append((ours.solved, ours.dollars, base.solved, base.dollars))
     return Played(*np.array(rows).T), plans
 

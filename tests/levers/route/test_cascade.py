@@ -16,6 +16,7 @@ from jevons.levers.route.cascade import (
     ladders,
     play,
     safe_threshold,
+    thrifty,
     weigh,
 )
 
@@ -45,6 +46,43 @@ def test_a_ladder_is_the_expectation_over_all_verdicts():
         dollars += chance * (1.0 + 0.5 + (0 if first else 3.0 + 0.5) + (0 if first or second else 9.0))
     found = play(task, ("a", "b", "c"), gate_dollars=0.5)
     assert found == Score(pytest.approx(solved), pytest.approx(dollars))
+
+
+def test_past_its_stop_a_task_is_not_climbed_and_the_rejected_answer_stands():
+    task = {"a": Trial(1.0, 2.0, 0.8), "c": Trial(1.0, 9.0, 0.0)}
+    assert play(task, ("a", "c"), stop=1.9) == Score(pytest.approx(1.0), 2.0)  # right but rejected answers stand too
+    assert play(task, ("a", "c"), stop=2.0) == play(task, ("a", "c"))
+    assert play(task, ("c",), stop=0.0) == Score(1.0, 9.0)
+
+
+def spread_out(n, strong_rate, seed=0):
+    """A cheap model that solves 70%; what it fails is dear for the strong one where it was dear for the cheap one."""
+    dice, tasks = np.random.default_rng(seed), []
+    for _ in range(n):
+        cheap, own = float(dice.random() < 0.7), dice.lognormal(0, 1)
+        tasks.append({"a": Trial(cheap, own, cheap), "c": Trial(float(dice.random() < strong_rate), 20 * own, 0.0)})
+    return tasks
+
+
+def test_a_ladder_that_solves_more_than_the_incumbent_saves_by_stopping():
+    tasks = spread_out(600, 0.75)
+    full = weigh(tasks, ("a", "c"), "c", Terms())
+    plan = thrifty(tasks, full, "c")
+    assert math.isfinite(plan.stop)
+    assert plan.cost_ratio < full.cost_ratio - 0.05
+    assert plan.quality_ratio >= 1.01
+    assert plan.reach[1] < full.reach[1]
+    assert "no last climb past" in plan.why
+    by_hand = [play(task, ("a", "c"), stop=plan.stop) for task in tasks]
+    assert plan.cost_ratio == pytest.approx(sum(x.dollars for x in by_hand) / sum(t["c"].dollars for t in tasks))
+
+
+def test_a_ladder_with_nothing_to_spare_climbs_always():
+    tasks = table(400, {"a": 0.6, "c": 0.95}, {"a": 0.1, "c": 10.0})
+    plan = weigh(tasks, ("a", "c"), "c", Terms(floor=0.9))
+    assert thrifty(tasks, plan, "c") is plan
+    refused = weigh(tasks, ("a",), "c", Terms())
+    assert thrifty(tasks, refused, "c") is refused
 
 
 def test_only_models_that_nothing_beats_are_rungs():

@@ -6,8 +6,9 @@ answer, how an answer is sent, the clock or the dice.
 
 Everything is computed from paired trials: the same tasks tried by every model, so that what the cheap model fails on is
 what the strong one then sees. Multiplying average rates instead misses that hard tasks are hard for all and cost more:
-on SWE-bench Verified the tasks that a cheap agent fails cost the strong one 1.5x its mean. A chosen ladder is an
-estimate; it serves only after promotion (promotion.py) proved it at the call site.
+on SWE-bench Verified the tasks that a cheap agent fails cost the strong one 1.7x its mean, and 2.4x as much where the
+cheap run was among the dearest quarter as among the cheapest, at about the same chance to be solved. A chosen ladder
+is an estimate; it serves only after promotion (promotion.py) proved it at the call site.
 """
 
 import itertools
@@ -26,6 +27,11 @@ WIDEST = 12
 """Non-dominated models that ladders are built from: 12 give at most 298 ladders."""
 SURE = 1.645
 """Standard errors by which a saving must stand out: 95% one-sided."""
+KEEP = 1.01
+"""Of the incumbent's solved share, what a ladder that solves more than it keeps when it saves by stopping early."""
+MATERIAL = 0.05
+"""A stop that saves less than this share of the incumbent's bill isn't worth an answer that its gate has rejected."""
+STOPS = 40
 GATES = ("schema", "tests", "generated", "trajectory", "judge")
 """Checks by price: parsing, the user's own command or webhook, checks that a model wrote once, the run's own signals
 (cost, loops, failed tools), a judging model."""
@@ -74,6 +80,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     cost_ratio: float
     reach: tuple[float, ...] = (1.0,)
     """The share of tasks that reaches each rung."""
+    stop: float = math.inf
+    """Dollars spent on a task above which the last climb is not made."""
 
 
 class Terms(msgspec.Struct, frozen=True, kw_only=True):
@@ -83,21 +91,32 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True):
     least_tasks: int = 50
 
 
-def play(task: Task, ladder: Sequence[str], gate_dollars: float = 0.0) -> Score:
-    """Expected outcome of one task. Every rung but the last is checked; the last one's answer stands."""
-    reached, solved, dollars = 1.0, 0.0, 0.0
+def play(task: Task, ladder: Sequence[str], gate_dollars: float = 0.0, stop: float = math.inf) -> Score:
+    """Expected outcome of one task. Every rung but the last is checked; the last one's answer stands.
+
+    Where the rungs before the last have cost more than `stop`, the last climb isn't made: the rejected answer stands.
+    """
+    reached, solved, dollars, wronged = 1.0, 0.0, 0.0, 0.0
     for model in ladder[:-1]:
         trial = task[model]
         dollars += reached * (trial.dollars + gate_dollars)
         solved += reached * trial.passes * trial.solved
         reached *= 1.0 - trial.passes
+        wronged = reached * trial.solved
+    if spent(task, ladder) > stop:
+        return Score(solved + wronged, dollars)
     last = task[ladder[-1]]
     return Score(solved + reached * last.solved, dollars + reached * last.dollars)
 
 
-def score(tasks: Sequence[Task], ladder: Sequence[str], gate_dollars: float = 0.0) -> Score:
+def spent(task: Task, ladder: Sequence[str]) -> float:
+    """Dollars that a task has cost when it comes to the last climb."""
+    return sum(task[model].dollars for model in ladder[:-1])
+
+
+def score(tasks: Sequence[Task], ladder: Sequence[str], gate_dollars: float = 0.0, stop: float = math.inf) -> Score:
     """Means over tasks."""
-    played = [play(task, ladder, gate_dollars) for task in tasks]
+    played = [play(task, ladder, gate_dollars, stop) for task in tasks]
     return Score(sum(each.solved for each in played) / len(played), sum(each.dollars for each in played) / len(played))
 
 
@@ -134,7 +153,7 @@ def choose(
     verdicts = [weigh(tasks, rungs, incumbent, terms, gate_dollars, 1.0) for rungs in ladders(tasks, models, incumbent)]
     passed = [plan for plan in verdicts if not plan.refused]
     if passed:
-        return min(passed, key=lambda plan: plan.cost_ratio)
+        return thrifty(tasks, min(passed, key=lambda plan: plan.cost_ratio), incumbent, gate_dollars)
     return _refuse(incumbent, f"none of {len(verdicts)} ladders keeps {terms.floor:.1%} of {incumbent} and saves")
 
 
@@ -170,28 +189,60 @@ def weigh(
     )
 
 
-def reach(tasks: Sequence[Task], ladder: Sequence[str]) -> tuple[float, ...]:
+def thrifty(tasks: Sequence[Task], plan: Plan, incumbent: str, gate_dollars: float = 0.0) -> Plan:
+    """The plan with a stop, where the ladder solves more than the incumbent and giving some of that back saves.
+
+    A task that was dear below is dear above and no likelier to be solved there (module's first lines), so the last
+    climb is left out where most was spent before it. KEEP stays; a saving that is not MATERIAL changes nothing.
+    """
+    if plan.refused or len(plan.ladder) < 2:
+        return plan
+    base, full = score(tasks, (incumbent,)), score(tasks, plan.ladder, gate_dollars)
+    before = sorted(spent(task, plan.ladder) for task in tasks)
+    stops = [before[len(before) * step // STOPS] for step in range(STOPS // 4, STOPS)]
+    tried = [(score(tasks, plan.ladder, gate_dollars, stop), stop) for stop in stops]
+    kept = [(found.dollars, found.solved, stop) for found, stop in tried if found.solved >= KEEP * base.solved]
+    if not kept or full.dollars - min(kept)[0] < MATERIAL * base.dollars:
+        return plan
+    dollars, solved, stop = min(kept)
+    return msgspec.structs.replace(
+        plan,
+        stop=stop,
+        why=arithmetic(tasks, plan.ladder, incumbent, stop),
+        quality_ratio=solved / base.solved,
+        cost_ratio=dollars / base.dollars,
+        reach=reach(tasks, plan.ladder, stop),
+    )
+
+
+def reach(tasks: Sequence[Task], ladder: Sequence[str], stop: float = math.inf) -> tuple[float, ...]:
     """The share of tasks that reaches each rung; the first is 1."""
-    shares, reached = [], [1.0] * len(tasks)
-    for model in ladder:
-        shares.append(sum(reached) / len(tasks))
-        reached = [weight * (1.0 - task[model].passes) for weight, task in zip(reached, tasks, strict=True)]
-    return tuple(shares)
+    return tuple(sum(weights) / len(tasks) for weights in _arrivals(tasks, ladder, stop))
 
 
-def arithmetic(tasks: Sequence[Task], ladder: tuple[str, ...], incumbent: str) -> str:
+def arithmetic(tasks: Sequence[Task], ladder: tuple[str, ...], incumbent: str, stop: float = math.inf) -> str:
     """The sum, readable: what each rung costs per task that reaches it, how many reach it, and the incumbent alone."""
-    parts, reached = [], [1.0] * len(tasks)
-    for model in ladder:
-        share = sum(reached) / len(tasks)
-        spent = sum(weight * task[model].dollars for weight, task in zip(reached, tasks, strict=True)) / len(tasks)
-        parts.append(f"{share:.0%} of tasks x ${spent / max(share, 1e-12):.4f} at {model}")
-        reached = [weight * (1.0 - task[model].passes) for weight, task in zip(reached, tasks, strict=True)]
-    total, base = score(tasks, ladder), score(tasks, (incumbent,))
+    parts = []
+    for model, weights in zip(ladder, _arrivals(tasks, ladder, stop), strict=True):
+        bill = sum(weight * task[model].dollars for weight, task in zip(weights, tasks, strict=True))
+        parts.append(f"{sum(weights) / len(tasks):.0%} of tasks x ${bill / max(sum(weights), 1e-12):.4f} at {model}")
+    total, base = score(tasks, ladder, stop=stop), score(tasks, (incumbent,))
+    limit = "" if stop == math.inf else f" (no last climb past ${stop:.4f} already spent)"
     return (
-        f"{' + '.join(parts)} = ${total.dollars:.4f} a task, {total.solved:.1%} solved; "
+        f"{' + '.join(parts)}{limit} = ${total.dollars:.4f} a task, {total.solved:.1%} solved; "
         f"{incumbent} alone ${base.dollars:.4f}, {base.solved:.1%} solved"
     )
+
+
+def _arrivals(tasks: Sequence[Task], ladder: Sequence[str], stop: float) -> list[list[float]]:
+    """For each rung, each task's chance to get to it."""
+    reached, found = [1.0] * len(tasks), []
+    for model in ladder:
+        if model == ladder[-1] and len(ladder) > 1:
+            reached = [0.0 if spent(task, ladder) > stop else at for at, task in zip(reached, tasks, strict=True)]
+        found.append(reached)
+        reached = [at * (1.0 - task[model].passes) for at, task in zip(reached, tasks, strict=True)]
+    return found
 
 
 def safe_threshold(
