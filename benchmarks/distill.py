@@ -45,9 +45,11 @@ def read(path: str) -> tuple[list[str], list[str]]:
     return [row["prompt"] for row in rows], [row["answer"] for row in rows]
 
 
-def play(vectors: NDArray[np.float32], answers: NDArray[np.str_], known: NDArray[np.bool_], seed: int) -> Side:
+def play(
+    vectors: NDArray[np.float32], answers: NDArray[np.str_], known: NDArray[np.bool_], promise: float, seed: int
+) -> Side:
     """Fit on the known rows, answer the others one by one."""
-    fitted = fit("benchmark", vectors[known], answers[known].tolist(), PROMISE[0], np.random.default_rng(seed))
+    fitted = fit("benchmark", vectors[known], answers[known].tolist(), promise, np.random.default_rng(seed))
     asked, truth = vectors[~known], answers[~known]
     began = time.process_time()
     for row in asked[:TIMED]:
@@ -62,10 +64,6 @@ def play(vectors: NDArray[np.float32], answers: NDArray[np.str_], known: NDArray
         nearest=answers[known][closest] == truth,
         cpu_ms=cpu_ms,
     )
-
-
-PROMISE = [0.98]
-"""Set once by --promise."""
 
 
 def served(side: Side, threshold: float) -> tuple[float, float]:
@@ -108,12 +106,11 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", action="store_true")
     asked = parser.parse_args()
-    PROMISE[0] = asked.promise
     prompts, said = read(asked.data)
     vectors, answers, side = embed(prompts), np.array(said), halves(prompts)
     sides = []
     for number in (0, 1):
-        sides.append(play(vectors, answers, side == number, asked.seed))
+        sides.append(play(vectors, answers, side == number, asked.promise, asked.seed))
         say(f"fitted on half {number}: threshold {sides[-1].fitted.head.threshold:.3f}")
     weights = [len(each.scores) for each in sides]
 
