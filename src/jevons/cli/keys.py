@@ -22,13 +22,18 @@ def command() -> None:
 @click.option("--name", required=True, help="What the key is for; shown in reports.")
 @click.option("--customer", default="", help="The customer whose calls these are: they share caches and budgets.")
 @click.option("--plan", default="", help="The plan for this key (default: its customer's).")
+@click.option("--admin", "role", flag_value="admin", help="It also opens the dashboard, and may change things there.")
+@click.option(
+    "--viewer", "role", flag_value="viewer", help="It only opens the dashboard, and changes and calls nothing."
+)
 @database
 @as_json
-def create(name: str, customer: str, plan: str, database: str, as_json: bool) -> None:
+def create(name: str, customer: str, plan: str, role: str | None, database: str, as_json: bool) -> None:
     """Make a key and show it, this once."""
     secret = keys.secret(os.urandom(keys.SECRET_BYTES))
     with open_database(database, durability="strict") as db:
-        key = rows.add(db, keys.make(secret, name=name, customer=customer, plan=plan, created=time.time()))
+        made = keys.make(secret, name=name, customer=customer, plan=plan, created=time.time(), role=role or "")
+        key = rows.add(db, made)
     if as_json:
         print_json({"key": secret} | _public(key))
         return
@@ -50,10 +55,17 @@ def show_keys(database: str, as_json: bool) -> None:
     if not found:
         click.echo("no keys yet; `jevons keys create --name me` makes one")
         return
-    table = Table("id", "name", "key", "customer", "plan", "created", "revoked", box=None)
+    table = Table("id", "name", "key", "customer", "plan", "role", "created", "revoked", box=None)
     for key in found:
         table.add_row(
-            key.id, key.name, key.prefix + "...", key.customer, key.plan, _when(key.created), _when(key.revoked)
+            key.id,
+            key.name,
+            key.prefix + "...",
+            key.customer,
+            key.plan,
+            key.role,
+            _when(key.created),
+            _when(key.revoked),
         )
     Console().print(table)
 
@@ -79,6 +91,7 @@ def _public(key: keys.Key) -> dict[str, object]:
         "prefix": key.prefix,
         "customer": key.customer,
         "plan": key.plan,
+        "role": key.role,
         "created": key.created,
         "revoked": key.revoked,
     }

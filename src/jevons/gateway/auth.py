@@ -23,7 +23,7 @@ class Keys:
         self._anonymous = anonymous
 
     def change(self, key: Key) -> None:
-        if key.revoked is not None:
+        if key.revoked is not None or key.role == "viewer":
             self._callers.pop(key.digest, None)
         else:
             self._callers[key.digest] = Caller(

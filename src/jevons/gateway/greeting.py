@@ -17,7 +17,7 @@ def first_key(database: str) -> str | None:
         if any(key.revoked is None for key in rows.every(db)):
             return None
         secret = keys.secret(os.urandom(keys.SECRET_BYTES))
-        rows.add(db, keys.make(secret, name="first", created=time.time()))
+        rows.add(db, keys.make(secret, name="first", created=time.time(), role="admin"))
         return secret
 
 
@@ -45,6 +45,6 @@ jevons is at {address}
            (needs ANTHROPIC_API_KEY where jevons runs, for claude-... models)
 
   bill     jevons log --last 10        each call with its cost
-  look     {address}/                  the dashboard
+  look     {address}/                  the dashboard (sign in with an admin or viewer key)
   stop     Ctrl-C
 """

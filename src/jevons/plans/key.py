@@ -15,6 +15,7 @@ LONGEST_SECRET = 200
 """A longer credential is nobody's key and is not hashed."""
 _SHOWN = len(PREFIX) + 6
 """Characters of a secret that are kept for recognition; the other 37 hold 220 bits."""
+ROLES = ("", "viewer", "admin")
 _ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 _WIDTH = 43
 """Digits that 256 bits take in base 62."""
@@ -33,6 +34,8 @@ class Key(msgspec.Struct, frozen=True, kw_only=True):
     revoked: float | None = None
     changed: int = 0
     """Rises with each change of any key: what a gateway polls for."""
+    role: str = ""
+    """'' (it calls) | viewer (it looks at the dashboard, and calls nothing) | admin (all of it)"""
 
     @property
     def tenant(self) -> str:
@@ -56,7 +59,7 @@ def digest(secret: str) -> bytes:
     return hashlib.sha256(secret.encode("utf-8", "replace")).digest()
 
 
-def make(secret: str, *, name: str, customer: str = "", plan: str = "", created: float = 0.0) -> Key:
+def make(secret: str, *, name: str, customer: str = "", plan: str = "", created: float = 0.0, role: str = "") -> Key:
     """The stored form of a secret. Its id comes from the digest, so the same secret is the same key."""
     hashed = digest(secret)
     return Key(
@@ -67,4 +70,5 @@ def make(secret: str, *, name: str, customer: str = "", plan: str = "", created:
         customer=customer,
         plan=plan,
         created=created,
+        role=role,
     )

@@ -13,7 +13,7 @@ from jevons.store.db import Database, Row
 
 POLL_S = 0.5
 """How often a gateway asks for changes: half of the second within which a revocation binds."""
-_COLUMNS = "id, name, digest, prefix, customer, plan, created, revoked, changed"
+_COLUMNS = "id, name, digest, prefix, customer, plan, created, revoked, changed, role"
 
 
 def add(db: Database, key: Key) -> Key:
@@ -21,7 +21,7 @@ def add(db: Database, key: Key) -> Key:
     with db.transaction():
         key = msgspec.structs.replace(key, changed=db.next_number("key"))
         db.run(
-            f"INSERT INTO keys ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",  # noqa: S608 - a constant
+            f"INSERT INTO keys ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",  # noqa: S608 - a constant
             msgspec.structs.astuple(key),
         )
     return key
@@ -53,6 +53,12 @@ def find(db: Database, which: str) -> list[Key]:
     return _keys(db, "WHERE id = ? OR name = ? OR prefix = ? ORDER BY changed", (which, which, which))
 
 
+def by_digest(db: Database, digest: bytes) -> Key | None:
+    """The key with this digest, revoked or not."""
+    found = _keys(db, "WHERE digest = ?", (digest,))
+    return found[0] if found else None
+
+
 def every(db: Database) -> list[Key]:
     """All keys, revoked ones too, oldest first."""
     return _keys(db, "ORDER BY created, id", ())
@@ -63,7 +69,7 @@ def changes_since(db: Database, number: int) -> list[Key]:
     return _keys(db, "WHERE changed > ? ORDER BY changed", (number,))
 
 
-def _keys(db: Database, rest: str, parameters: tuple[str | int, ...]) -> list[Key]:
+def _keys(db: Database, rest: str, parameters: tuple[str | int | bytes, ...]) -> list[Key]:
     return [_key(row) for row in db.rows(f"SELECT {_COLUMNS} FROM keys {rest}", parameters)]  # noqa: S608 - constants
 
 
