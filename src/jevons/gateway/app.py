@@ -19,6 +19,7 @@ from jevons.gateway.asgi import ASGIReceive, ASGISend, read_body, send_error, wa
 from jevons.gateway.auth import Keys
 from jevons.gateway.binding import bind, take_key
 from jevons.gateway.drive import LEASE_S, Drive, Pipeline, World
+from jevons.gateway.identify import Identifier, customer_of
 from jevons.gateway.metrics import Metrics
 from jevons.gateway.pages import Page
 from jevons.gateway.passthrough import PREFIX, look, route, target
@@ -27,7 +28,8 @@ from jevons.levers.lever import View
 from jevons.pipeline.raw import raw
 from jevons.pipeline.run import House, run
 from jevons.settings import Access
-from jevons.wire.peek import peek as peek_at
+from jevons.wire.peek import peek_fields
+from jevons.wire.toplevel import fields
 
 log = logging.getLogger("jevons.gateway")
 
@@ -66,10 +68,12 @@ class Gateway:
         self.metrics = metrics
         self.active: set[Drive] = set()
         self.draining = False
+        self.identifier = Identifier()
         self._view = view
         self._pages = pages
         self._trees = tuple((path, page) for path, page in pages.items() if path.endswith("/"))
         self._state = state
+        state.answered = self.identifier.answered
         self._access = access
         self._max_body = max_body_bytes
         self._node = secrets.token_hex(4)
@@ -118,10 +122,12 @@ class Gateway:
     ) -> tuple[Drive, Pipeline]:
         """A call of one of the surfaces, ready to be driven."""
         headers = wanted(scope["headers"])
-        caller = self.keys.caller(headers)
+        caller = customer_of(self.keys.caller(headers), headers)
         own = take_key(headers, allowed=self._access.client_provider_keys)
         body = await read_body(headers, receive, self._max_body)
-        call = self._call(surface, caller, headers, body, peek_at(surface, body))
+        found = fields(body)
+        call = self._call(surface, caller, headers, body, peek_fields(surface, body, found))
+        call = self.identifier.identify(call, found)
         recorder = None
         if surface is Surface.RESPONSES:
             recorder = await self._state.open(call, own_key=bool(own))
@@ -138,7 +144,7 @@ class Gateway:
     ) -> tuple[Drive, Pipeline]:
         """A call of a provider's other path, ready to be driven."""
         headers = wanted(scope["headers"])
-        caller = self.keys.caller(headers)
+        caller = customer_of(self.keys.caller(headers), headers)
         own = take_key(headers, allowed=self._access.client_provider_keys)
         where = target(self.catalogue, self._access.passthrough, scope, own_key=bool(own))
         body = await read_body(headers, receive, self._max_body)
@@ -157,7 +163,7 @@ class Gateway:
         path: str = "",
         method: str = "POST",
     ) -> Call:
-        now = time.time()
+        now = self.house.clock()
         return Call(
             operation=f"op_{int(now * 1e6):014x}{self._node}{next(self._number) & 0xFFFFFF:06x}",
             surface=surface,

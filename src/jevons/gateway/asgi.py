@@ -29,10 +29,14 @@ WANTED = frozenset(
         b"openai-beta",
         b"idempotency-key",
         b"traceparent",
+        b"transfer-encoding",
         b"x-session-id",
         b"session-id",
         b"x-claude-code-session-id",
+        b"session_id",
         b"x-conversation-id",
+        b"conversation_id",
+        b"x-stainless-retry-count",
     }
 )
 """Request headers that anything here looks at, besides `x-jevons-...`."""
@@ -51,6 +55,8 @@ async def read_body(headers: Mapping[str, str], receive: ASGIReceive, limit: int
     """The whole request body. Raises TooLarge, or CallerError for a caller who leaves or compresses."""
     if headers.get("content-encoding", "identity") != "identity":
         raise CallerError("send the body uncompressed: compressed requests are not taken", status=415)
+    if headers.get("transfer-encoding", "chunked").lower() != "chunked":
+        raise CallerError("the only transfer coding that is taken is `chunked`", code="unsupported_coding", status=400)
     length = headers.get("content-length", "")
     if length.isdigit() and int(length) > limit:
         raise TooLarge(f"the body is {length} bytes; the limit here is {limit} (server.max_body_bytes)")

@@ -116,6 +116,7 @@ class Recorder:
     async def _keep(self, ident: str, body: bytes) -> None:
         if not _ID.fullmatch(ident):
             return
+        self._state.answered(self._given, ident)
         given = b"" if self._provider else msgspec.json.encode(_items(fields(self._given.body).get("input")))
         kept = rows.Kept(
             tenant=self._given.caller.tenant,
@@ -137,6 +138,8 @@ class State:
         self.keeps = keep_days > 0
         self.max_bytes = max_bytes
         self._keep_s = keep_days * DAY_S
+        self.answered: Callable[[Call, str], None] = lambda _call, _ident: None
+        """Told of every id that a later call may go on from: whoever looks for its task."""
         self._conversations = conversations
         self._db = open_database(url)
         self._lock = threading.Lock()

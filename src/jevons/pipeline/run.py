@@ -15,6 +15,7 @@ from jevons.core.route import Route
 from jevons.governor import Decision
 from jevons.levers.lever import Lever, Offer, Outcome, View
 from jevons.pipeline.admit import admit, settle
+from jevons.pipeline.baseline import TermsOf
 from jevons.pipeline.count import estimate, uncounted
 from jevons.pipeline.course import Course, Price
 from jevons.pipeline.retry import LONGEST_RETRY_AFTER_S, RetryPolicy, delays, may_retry, order
@@ -40,18 +41,20 @@ class House(msgspec.Struct, frozen=True):
     retry: RetryPolicy
     clock: Callable[[], float]
     dice: Iterator[float]
+    terms: TermsOf = lambda _route, _at: None
+    """How a provider caches, for what would have run."""
 
 
 def run(call: Call, view: View, house: House) -> Generator[Ask, Answer, None]:
     """One call, from offers to booking."""
-    course = Course(call, house.price)
+    course = Course(call, house.price, house.terms)
     decision, kept = Decision(), None
     try:
         try:
             course.claimed = yield from admit(call, view, course, house.price)
             offers = yield from consider(call, view, house)
             decision = house.choose(call, view, offers)
-            course.explain(decision.explained, decision.arm)
+            course.decided(decision, view)
             if uncounted(call, view.routes[0]):
                 yield from book(200, course, house)
                 yield from estimate(call, ours(course))
@@ -265,6 +268,8 @@ def _passed(headers: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str], ...]
 def ours(course: Course) -> tuple[tuple[str, str], ...]:
     """What jevons says of the call: its id, what it cost where that is known by now, and what the cache did."""
     headers = (("x-jevons-operation", course.call.operation), *course.notices)
+    if course.call.task is not None:
+        headers += (("x-jevons-task", course.call.task.task),)
     if course.attempts:
         cost = course.cost_nano
         headers += (("x-jevons-cost", "unpriced" if cost is None else f"{cost / 1e9:.9f}"),)

@@ -51,7 +51,11 @@ _KINDS = {b"{": "an object", b"[": "an array", b'"': "a string", b"t": "true", b
 
 def peek(surface: Surface, body: bytes) -> Peek:
     """Look into a request. Raises CallerError that says what is wrong and where, and names the field in `param`."""
-    found = fields(body)
+    return peek_fields(surface, body, fields(body))
+
+
+def peek_fields(surface: Surface, body: bytes, found: Fields) -> Peek:
+    """`peek` for a caller who has the body's fields already."""
     raw = found.get("model")
     if raw is None:
         raise CallerError("the body has no `model`", code="missing_model", param="model")

@@ -1,0 +1,177 @@
+"""Which task does a call belong to? Explicit ids first, else the conversation that it continues.
+
+What it decides: the TaskRef of a call. A task named by the caller is taken at its word. A session (or conversation,
+trace, cache key) is a root: calls of its main call site are the task itself, calls of other sites within it are
+sub-agents with the root as parent, each conversation one. Without ids the chain of messages decides (stitch_chain.py).
+What it must not know: headers, wire formats, clocks, stores; fresh names are given.
+
+Everything is within a tenant: the same id of two tenants is two tasks. A client's trace or session id is never the
+ledger's key: a digest of it with the tenant is. Names that the caller chose for a task are kept as they are.
+"""
+
+from hashlib import blake2b
+from itertools import islice
+
+import msgspec
+
+from jevons.core.call import TaskRef
+from jevons.ledger.stitch_chain import Chains, Found, Task
+from jevons.ledger.stitch_print import Talk
+from jevons.wire.parts import Parts
+
+MOST_ROOTS = 100_000
+"""Sessions, traces, replies and named parents remembered; about 35 MB at the bound."""
+_FORGET = 16
+SHARED_OPENINGS = 8
+"""A cache key under which so many conversations began is shared by a program's users: it names no task."""
+LONGEST_ID = 200
+EMPTY_LIST = 4
+"""Bytes of `null` and of an empty list."""
+
+
+class Ids(msgspec.Struct, frozen=True, gc=False, kw_only=True):
+    """What a call says of its task. Empty: nothing."""
+
+    task: str = ""
+    """The caller's own name for it."""
+    parent: str = ""
+    name: str = ""
+    source: str = ""
+    """Where `task`, or else `root`, was found: header | metadata | session | conversation | prompt_cache_key |
+    traceparent."""
+    root: str = ""
+    """A session's, conversation's or trace's id."""
+    previous: str = ""
+    """The reply that this call goes on from (Responses state)."""
+    retry: bool = False
+    """The client says that it sends a call again."""
+
+
+class Stitcher:
+    """The memory of live tasks. One per gateway process; one thread."""
+
+    def __init__(self) -> None:
+        self.chains = Chains()
+        self._roots: dict[int, Task] = {}
+
+    def sizes(self) -> dict[str, int]:
+        return {"ends": len(self.chains), "roots": len(self._roots)}
+
+    def identify(
+        self, tenant: str, ids: Ids, parts: Parts, site: str, fresh: str, at: float, *, counting: bool = False
+    ) -> TaskRef | None:
+        """The task of a call. `fresh`: a new unique name, used when it begins a task. `at`: Unix
+        seconds. `counting`: the call burns nothing, so it begins no task; None when it belongs to none."""
+        if ids.task:
+            return self._named(tenant, ids)
+        if parts.empty and not ids.root and not ids.previous:
+            return None
+        scope = hash(tenant)
+        talk = Talk(parts.body, *parts.talk, seed=hash((scope, site)))
+        has_tools = len(parts.tools) > EMPTY_LIST
+        root = self._roots.get(hash((scope, ids.source, ids.root))) if ids.root else None
+        if root is not None and ids.source == "prompt_cache_key" and root.openings > SHARED_OPENINGS:
+            return self._chained(scope, ids, talk, site, fresh, at, counting=counting)
+        if ids.root:
+            return self._rooted(tenant, scope, ids, talk, site, root, fresh, at, counting=counting, has_tools=has_tools)
+        if ids.previous:
+            task = self._roots.get(hash((scope, "reply", ids.previous)))
+            if task is not None:
+                return _ref(task, "conversation", ids)
+        return self._chained(scope, ids, talk, site, fresh, at, counting=counting)
+
+    def answered(self, tenant: str, task: TaskRef, reply: str) -> None:
+        """A reply that the provider keeps: a later call may go on from it by its id."""
+        if reply:
+            kept = Task(id=task.task, root=task.root or task.task, parent=task.parent, name=task.name)
+            self._root(hash((hash(tenant), "reply", reply)), kept)
+
+    def _named(self, tenant: str, ids: Ids) -> TaskRef:
+        """The root of a named tree is its topmost named parent, where that was seen."""
+        scope = hash(tenant)
+        root = ids.task
+        if ids.parent:
+            above = self._roots.get(hash((scope, "named", ids.parent)))
+            root = above.root if above is not None else ids.parent
+            self._root(hash((scope, "named", ids.task)), Task(id=ids.task, root=root, parent=ids.parent))
+        return TaskRef(task=ids.task, parent=ids.parent, root=root, name=ids.name, source=ids.source)
+
+    def _rooted(
+        self,
+        tenant: str,
+        scope: int,
+        ids: Ids,
+        talk: Talk,
+        site: str,
+        root: Task | None,
+        fresh: str,
+        at: float,
+        *,
+        counting: bool,
+        has_tools: bool,
+    ) -> TaskRef:
+        if root is None and ids.source == "traceparent" and talk.size:
+            found = self.chains.find(scope, talk, None, at, retry=ids.retry)
+            if found is not None:  # tracers that begin a trace per request: the conversation says more
+                root = found.end.task
+                self._root(hash((scope, ids.source, ids.root)), root)
+        if root is None:
+            name = derived(tenant, ids.source, ids.root)
+            root = Task(id=name, root=name, name=ids.name, site=site, tools=has_tools)
+            self._root(hash((scope, ids.source, ids.root)), root)
+        top = root.root
+        found = self.chains.find(scope, talk, lambda task: task.root == top, at, retry=ids.retry) if talk.size else None
+        if found is not None:
+            task = found.end.task
+        else:
+            if has_tools and not root.tools:  # what came before the first call with tools were side questions
+                root.site, root.tools = site, True
+            if site == root.site or not talk.size:
+                task = root
+                root.openings += not talk.answered
+            else:
+                task = Task(id=f"{top}.{_short(fresh)}", root=top, parent=top, site=site)
+        if talk.size and not counting:
+            self.chains.put(scope, talk, task, found, at)
+        return _ref(task, ids.source, ids)
+
+    def _chained(
+        self, scope: int, ids: Ids, talk: Talk, site: str, fresh: str, at: float, *, counting: bool
+    ) -> TaskRef | None:
+        found: Found | None = self.chains.find(scope, talk, None, at, retry=ids.retry)
+        if counting:
+            return None if found is None else _ref(found.end.task, "chain", ids)
+        if found is not None:
+            task, source = found.end.task, "chain"
+        else:
+            name = f"t_{_short(fresh)}"
+            task, source = Task(id=name, root=name, parent=ids.parent, name=ids.name, site=site), "new"
+        self.chains.put(scope, talk, task, found, at)
+        return _ref(task, source, ids)
+
+    def _root(self, key: int, task: Task) -> None:
+        self._roots.pop(key, None)
+        self._roots[key] = task
+        if len(self._roots) > MOST_ROOTS:
+            for old in list(islice(self._roots, MOST_ROOTS // _FORGET)):
+                del self._roots[old]
+
+
+def derived(tenant: str, source: str, value: str) -> str:
+    """The ledger's name for a task that a client's session, conversation or trace id stands for; the same on every
+    worker and after a restart."""
+    digest = blake2b(digest_size=10, person=b"jevons.task")
+    for part in (tenant, source, value):
+        text = part.encode("utf-8", "replace")
+        digest.update(len(text).to_bytes(4, "big") + text)
+    return f"t_{digest.hexdigest()}"
+
+
+def _ref(task: Task, source: str, ids: Ids) -> TaskRef:
+    return TaskRef(
+        task=task.id, parent=task.parent or ids.parent, root=task.root, name=task.name or ids.name, source=source
+    )
+
+
+def _short(fresh: str) -> str:
+    return blake2b(fresh.encode(), digest_size=10).hexdigest()

@@ -1,0 +1,130 @@
+"""The conversation of one call as fingerprints, cut from its end backwards and only as far as somebody looks.
+
+What it decides: where a conversation is cut into pieces, and what of a piece counts: the same words give the same
+print, however the client wraps them this time. Clients move their cache marks between turns, and with them turn a
+plain text into one block of text and back; so marks and wrapping do not count. What it must not know: what a match
+means.
+
+A piece is what lies between two objects of a list, `},{"`: a block of a message, or a message that has one block. In
+valid JSON these bytes stand inside a string only at its very end, so no text is cut; and the same bytes are cut alike
+in every call, which is all that matters here. Finding the last pieces takes no scan of what is before them (a scan of
+100 KB takes 30 us, ten pieces from the end 5 us). A print reads a piece's length and the ends of its words: two pieces
+that differ only inside look alike, so a match always takes several of them.
+"""
+
+import re
+from collections.abc import Iterator
+
+ENDS = 64
+"""Bytes read at each end of a piece's words."""
+_REACH = 256
+"""Where the words must begin, and where a mark may stand: so many bytes from either end of a piece."""
+DEEPEST = 64
+"""Pieces looked back from the end, and then from the start: bounds what a call that continues nothing costs."""
+PROBE = 64
+"""Bytes compared inside what two conversations share."""
+
+_MARK = b'"cache_control"'
+_MARKS = re.compile(rb',\s*"cache_control"\s*:\s*(?:\{[^}]*\}|null)|"cache_control"\s*:\s*(?:\{[^}]*\}|null)\s*,')
+_WORDS = re.compile(rb'"content"\s*:\s*(?:\[\s*\{\s*"type"\s*:\s*"(?:input_|output_)?text"\s*,\s*"text"\s*:\s*)?"?')
+_WRAP = b'}]", \t\r\n'
+_CUTS = (b'},{"', b'}, {"')
+_LOOSE = re.compile(rb'\}\s*,\s*\{\s*"')
+_ANSWER = re.compile(rb'"role"\s*:\s*"assistant"|"type"\s*:\s*"(?:function_call|reasoning|custom_tool_call)"')
+
+
+class Talk:
+    """One conversation: bytes `low` to `high` of a body."""
+
+    __slots__ = ("_answered", "_body", "_cut", "_high", "_low", "_prints", "_seed", "_starts")
+
+    def __init__(self, body: bytes, low: int, high: int, seed: int):
+        """`seed` stands before the first piece: a conversation of one piece is told apart by its system text."""
+        self._body, self._low, self._high, self._seed = body, low, high, seed
+        self._prints: dict[int, int] = {}
+        self._answered: bool | None = None
+        self._starts: list[int] | None = None
+        self._cut = next((cut for cut in _CUTS if body.rfind(cut, low, high) >= 0), b"")
+        if not self._cut:  # one piece, or a body printed for people
+            self._starts = [match.end() - 2 for match in _LOOSE.finditer(body, low, high)]
+
+    @property
+    def answered(self) -> bool:
+        """A model's turn is in it."""
+        if self._answered is None:
+            self._answered = _ANSWER.search(self._body, self._low, self._high) is not None
+        return self._answered
+
+    @property
+    def size(self) -> int:
+        return self._high - self._low
+
+    def places(self) -> Iterator[tuple[int, int, int]]:
+        """Ends of the conversation's beginnings as (end, start of the last piece, start of the one before or -1), the
+        longest first; of a very long one the middle is left out."""
+        end, start = self._high, self._before(self._high)
+        for _ in range(DEEPEST):
+            before = self._before(start) if start > self._low else -1
+            yield end, start, before
+            if before < 0:
+                return
+            end, start = start, before
+        yield from self._early(end)
+
+    def _early(self, below: int) -> Iterator[tuple[int, int, int]]:
+        starts = [self._low]
+        while len(starts) <= DEEPEST // 4:
+            at = self._body.find(self._cut, starts[-1], below) if self._cut else -1
+            if at < 0:
+                break
+            starts.append(at + len(self._cut) - 2)
+        for number in range(len(starts) - 1, 0, -1):
+            yield starts[number], starts[number - 1], starts[number - 2] if number > 1 else -1
+
+    def _before(self, end: int) -> int:
+        """Where the piece that ends there starts."""
+        if self._starts is not None:
+            return next((start for start in reversed(self._starts) if start < end), self._low)
+        at = self._body.rfind(self._cut, self._low, end)
+        return self._low if at < 0 else at + len(self._cut) - 2
+
+    def key(self, scope: int, end: int, start: int, before: int) -> int:
+        """What an end is remembered under: its last two pieces."""
+        return hash((scope, self._seed if before < 0 else self._print(before, start), self._print(start, end)))
+
+    def _print(self, start: int, end: int) -> int:
+        found = self._prints.get(start)
+        if found is None:
+            found = self._prints[start] = fingerprint(self._body, start, end)
+        return found
+
+    def rare(self, end: int, before: int, least: int, marks: tuple[bytes, ...]) -> bool:
+        """The last two pieces are so long, or so marked, that the same ones elsewhere are no chance."""
+        start = self._low if before < 0 else before
+        if end - start >= least:
+            return True
+        last = self._body[start:end]
+        return any(mark in last for mark in marks)
+
+    def probe(self, offset: int) -> int:
+        """A print of a few bytes at an offset from the conversation's start."""
+        at = self._low + offset
+        return hash(self._body[at : min(at + PROBE, self._high)])
+
+    def offset(self, end: int) -> int:
+        return end - self._low
+
+
+def fingerprint(body: bytes, low: int = 0, high: int | None = None) -> int:
+    """64 bits of one piece, keyed per process (Python's own keyed hash of bytes): nobody can aim at a collision."""
+    high = len(body) if high is None else high
+    tail = body[max(low, high - _REACH) : high]
+    if _MARK in tail:
+        body = _MARKS.sub(b"", body[low:high])
+        low, high = 0, len(body)
+        tail = body[-_REACH:]
+    words = _WORDS.search(body, low, min(high, low + _REACH))
+    start = words.end() if words else low
+    kept = tail.rstrip(_WRAP)
+    high -= len(tail) - len(kept)
+    return hash((high - start, body[start : min(high, start + ENDS)], body[max(start, high - ENDS) : high]))
