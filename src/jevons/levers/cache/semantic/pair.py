@@ -75,15 +75,19 @@ def compare(a: Words, b: Words) -> Compared:
 
 
 def veto(a: Words, b: Words) -> str:
-    """The first flip found that no statistics may serve: another number, date, name or code, a turned direction."""
+    """The first flip found that no statistics may serve: another number, unit, date, name, code; a turned direction."""
     if set(a.numbers) != set(b.numbers):
         return "number"
     if (a.negations > 0) != (b.negations > 0):
         return "negation"
     if a.dates != b.dates and (a.dates - b.dates and b.dates - a.dates):
         return "date"
+    if _both(a.measures, b.measures):
+        return "unit"
     if _both(a.code, b.code):
         return "code"
+    if _both(a.names, b.names):
+        return "name"
     if any(b.poles.get(axis, ends) + ends == 3 for axis, ends in a.poles.items()):
         return "polarity"
     if any(
