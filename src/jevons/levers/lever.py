@@ -97,6 +97,8 @@ class View(msgspec.Struct, kw_only=True):
     """plans.plan.Plan of the caller; NO_PLAN where there is none."""
     customer: Any = None
     """plans.plan.Customer, or None."""
+    baseline: Any = None
+    """core.route.Route of the model that the plan declares would have run, or None: the model that was asked for."""
     pressure: float = 0.0
     """The fullest budget's share when it is near its end, else 0: cheaper offers are welcome."""
     memory: dict[str, Any] = msgspec.field(default_factory=dict)

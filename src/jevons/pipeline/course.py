@@ -13,7 +13,10 @@ from jevons.core.call import Call
 from jevons.core.money import ZERO, Nano
 from jevons.core.route import Route
 from jevons.core.usage import NOTHING, Usage
+from jevons.governor import Decision
 from jevons.ledger.operation import Attempt, Operation
+from jevons.levers.lever import View
+from jevons.pipeline.baseline import TermsOf, baseline
 from jevons.plans.budget import Claim
 from jevons.prices.cost import Priced
 
@@ -30,22 +33,22 @@ FREE = Priced(ZERO, "free")
 class Course:
     """Collects the attempts of one call. Mutable, and owned by one running pipeline."""
 
-    def __init__(self, call: Call, price: Price):
+    def __init__(self, call: Call, view: View, price: Price, terms: TermsOf):
         self.call = call
         self.attempts: list[Attempt] = []
-        self.levers: dict[str, Any] | None = None
         self.cache = ""
         self.error = ""
         self.cancelled = False
         self.booked = False
-        self.arm = ""
         self.claimed: tuple[Claim, ...] = ()
         self.notices: tuple[tuple[str, str], ...] = ()
-        self._price = price
+        self._view, self._price, self._terms = view, price, terms
+        self._decision: Decision | None = None
+        self._stored: Stored | None = None
 
-    def explain(self, explained: dict[str, Any] | None, arm: str) -> None:
-        """What the governor weighed, for `jevons explain`, and the arm of the experiment."""
-        self.levers, self.arm = explained, arm
+    def decided(self, decision: Decision) -> None:
+        """What the governor chose and weighed: for the baseline and for `jevons explain`."""
+        self._decision = decision
 
     @property
     def usage(self) -> Usage:
@@ -85,13 +88,16 @@ class Course:
 
     def operation(self, status: int, finished: float, served: str = "") -> Operation:
         """The row, once nothing more can happen."""
-        call, task = self.call, self.call.task
+        call, task, cost = self.call, self.call.task, self.cost_nano
+        counted = baseline(
+            call, self.attempts, cost, self._decision, self._view, self._stored, self._price, self._terms
+        )
         return Operation(
             operation=call.operation,
             tenant=call.caller.tenant,
             key_id=call.caller.key_id,
             customer=call.caller.customer,
-            plan=call.caller.plan,
+            plan=call.caller.plan or (self._view.plan.name if self._view.plan else ""),
             task=task.task if task else "",
             task_source=task.source if task else "none",
             parent=task.parent if task else "",
@@ -107,14 +113,20 @@ class Course:
             stream=call.peek.stream,
             cancelled=self.cancelled,
             cache=self.cache,
-            arm=self.arm,
+            arm=self._decision.arm if self._decision else "",
             attempts=tuple(self.attempts),
-            levers=self.levers,
+            baseline_nano=counted.baseline,
+            levers=self._explained(counted.lines),
         )
+
+    def _explained(self, lines: dict[str, int]) -> dict[str, Any] | None:
+        """What was weighed (expected, of this call and further ones) and beside it what this call's parts came to."""
+        explained = self._decision.explained if self._decision else None
+        return {**(explained or {}), "waterfall": lines} if lines else explained
 
     def served(self, stored: Stored, how: str) -> None:
         """An answer that was at hand: nothing burned, and the attempt says whose answer it is."""
-        self.cache = how
+        self.cache, self._stored = how, stored
         self.attempts.append(
             Attempt(
                 provider="cache",

@@ -26,7 +26,7 @@ PASSED = PASSED_ON | {"content-disposition", "content-encoding", "openai-version
 
 def raw(call: Call, view: View, house: House) -> Generator[Ask, Answer, None]:
     """One raw call, from its budget to its booking."""
-    course = Course(call, house.price)
+    course = Course(call, view, house.price, house.terms)
     try:
         try:
             if call.method not in FREE_METHODS:

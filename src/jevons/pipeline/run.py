@@ -47,14 +47,14 @@ class House(msgspec.Struct, frozen=True):
 
 def run(call: Call, view: View, house: House) -> Generator[Ask, Answer, None]:
     """One call, from offers to booking."""
-    course = Course(call, house.price, house.terms)
+    course = Course(call, view, house.price, house.terms)
     decision, kept = Decision(), None
     try:
         try:
             course.claimed = yield from admit(call, view, course, house.price)
             offers = yield from consider(call, view, house)
             decision = house.choose(call, view, offers)
-            course.decided(decision, view)
+            course.decided(decision)
             if uncounted(call, view.routes[0]):
                 yield from book(200, course, house)
                 yield from estimate(call, ours(course))
