@@ -56,6 +56,7 @@ class Gateway:
         keys: Keys,
         metrics: Metrics,
         view: Callable[[Call], View],
+        admits: Callable[[], None],
         pages: Mapping[str, Page],
         state: State,
         access: Access,
@@ -70,6 +71,7 @@ class Gateway:
         self.draining = False
         self.identifier = Identifier()
         self._view = view
+        self._admits = admits
         self._pages = pages
         self._trees = tuple((path, page) for path, page in pages.items() if path.endswith("/"))
         self._state = state
@@ -98,6 +100,7 @@ class Gateway:
     ) -> None:
         drive: Drive | None = None
         try:
+            self._admits()
             opened = self._open_raw if surface is Surface.RAW else self._open
             drive, pipeline = await opened(surface, scope, receive, send)
             self.active.add(drive)

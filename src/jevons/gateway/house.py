@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Iterator, Mapping
 from typing import Any
 
 from jevons.core.call import Call
+from jevons.core.errors import OurError, SettingsError
 from jevons.engines.catalogue import Catalogue, build
 from jevons.engines.http import SWEEP_S, Limits
 from jevons.engines.upstream import BreakerPolicy, Upstream
@@ -45,10 +46,14 @@ from jevons.store.answers import Answers
 from jevons.store.counters import Counters
 from jevons.store.memory import Memory, Shelf
 from jevons.store.migrate import open_database
+from jevons.store.retention import Keep, prune
 from jevons.store.spent import spent_in_ledger
 from jevons.store.writer import Writer
 
 log = logging.getLogger("jevons.house")
+
+PRUNE_EVERY_S = 3600.0
+"""Between looks for what is too old to keep; one look deletes at most 100,000 operations."""
 
 REMEMBERING = ("trim",)
 """Levers that find what they remembered in `View.memory`."""
@@ -117,6 +122,7 @@ class Housekeeping:
             keys=self.keys,
             metrics=self.metrics,
             view=self._view,
+            admits=self._admits,
             pages={**pages(self.catalogue, self.keys, self.metrics, self.ready), STORED: stored},
             state=self.state,
             access=access,
@@ -131,7 +137,7 @@ class Housekeeping:
         """Load the keys and begin the work beside the calls."""
         self._follow()
         self.local.start()
-        self._tasks = [asyncio.create_task(self._sweep()), asyncio.create_task(self._follow_changes())]
+        self._tasks = [asyncio.create_task(work()) for work in (self._sweep, self._follow_changes, self._prune)]
 
     async def stop(self) -> None:
         """Stop the work beside the calls, and write what is queued."""
@@ -158,6 +164,16 @@ class Housekeeping:
             "local model": self.local.state,
             "draining": "draining" if self.gateway.draining else "ok",
         }
+
+    def _admits(self) -> None:
+        """Raise where no new call may begin: the ledger has no room, and what can't be booked must not burn."""
+        if not self.writer.ready:
+            raise OurError(
+                "the ledger is behind: no new calls until it has caught up",
+                code="ledger_behind",
+                status=503,
+                retry_after_s=1.0,
+            )
 
     def _upstream(self, name: str, environ: Mapping[str, str]) -> Upstream:
         configured = self.settings.providers.get(name)
@@ -206,6 +222,10 @@ class Housekeeping:
         gauge("jevons_ledger_queued", "Operations not yet on disk", lambda: writer.health.queued)
         gauge("jevons_ledger_written", "Operations on disk", lambda: writer.health.written)
         gauge("jevons_ledger_refused", "Bookings lost; anything but 0 is an alarm", lambda: writer.health.refused)
+        gauge("jevons_ledger_rejected", "Operations that no row takes, put aside whole", lambda: writer.health.rejected)
+        gauge("jevons_ledger_retries", "Batches that the database did not take at once", lambda: writer.health.retries)
+        gauge("jevons_ledger_stalled_seconds", "How long the batch at hand waits", lambda: writer.health.stalled_s)
+        gauge("jevons_reservations", "Calls that hold a part of a budget", lambda: self.world.counters.reservations)
         gauge("jevons_cache_bytes", "Bytes of answers kept", lambda: answers.size_bytes)
         gauge("jevons_cache_entries", "Answers kept", lambda: len(answers))
 
@@ -221,6 +241,17 @@ class Housekeeping:
                 await asyncio.to_thread(self._follow)
             except self.db.transient as error:
                 log.warning("keys and plans could not be read, the known ones stay: %s", error)
+
+    async def _prune(self) -> None:
+        """Delete what is too old, in short transactions of a connection of its own."""
+        while True:
+            await asyncio.sleep(PRUNE_EVERY_S)
+            try:
+                gone = await asyncio.to_thread(_prune, self.settings.database.url, time.time())
+            except (SettingsError, *self.db.transient) as error:
+                log.warning("old operations could not be deleted, the next hour tries again: %s", error)
+            else:
+                log.info("retention deleted %d rows", gone)
 
     def _follow(self) -> None:
         """Take in keys, plans and customers that have changed since the last look."""
@@ -241,6 +272,11 @@ def allowed(plan: Plan) -> Mapping[str, Risk]:
     """What may act under a plan: the exact levers unless it says off, and what it names."""
     said = {lever: Risk[risk.upper()] for lever, risk in plan.levers.items() if risk != "off"}
     return {**{lever: risk for lever, risk in EXACT_LEVERS.items() if plan.levers.get(lever) != "off"}, **said}
+
+
+def _prune(url: str, now: float) -> int:
+    with open_database(url) as db:
+        return prune(db, now, Keep())
 
 
 def _dice(source: random.Random) -> Iterator[float]:

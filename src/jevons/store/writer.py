@@ -113,10 +113,15 @@ class Writer:
         return True
 
     @property
+    def ready(self) -> bool:
+        """Whether new calls may begin; asked before each."""
+        return len(self._queue) + self._in_hand < self._max_queue
+
+    @property
     def health(self) -> Health:
         queued = len(self._queue) + self._in_hand
         return Health(
-            ready=queued < self._max_queue,
+            ready=self.ready,
             queued=queued,
             written=self._written,
             retries=self._retries,
