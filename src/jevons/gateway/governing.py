@@ -10,6 +10,7 @@ from jevons.core.call import Call
 from jevons.core.errors import CallerError
 from jevons.core.prompt import Prompt
 from jevons.core.route import Route
+from jevons.gateway.arms import arm_of
 from jevons.governor import Decision, Governor
 from jevons.levers.cache import pauses
 from jevons.levers.cache.breakpoints import Breakpoints, Lookup
@@ -73,7 +74,7 @@ def governing(book: Book) -> tuple[tuple[Lever, ...], Choose]:
     tariffs = Tariffs(book)
     lookup = Lookup(terms=tariffs.terms, rates=tariffs.rates)
     table, calls = pauses.shipped(), horizon.shipped()
-    governor = Governor(lookup, lambda _site: table, lambda _site: calls)
+    governor = Governor(lookup, lambda _site: table, lambda _site: calls, arm_of)
     levers = (
         Breakpoints(lookup, lambda _site: table),
         TrimLever(_decode, tariffs.relative, recall=False),

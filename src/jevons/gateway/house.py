@@ -8,20 +8,25 @@ import asyncio
 import contextlib
 import logging
 import random
+import secrets
 import time
-from collections.abc import Awaitable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from typing import Any
 
 from jevons.core.call import Call
 from jevons.core.errors import OurError, SettingsError
+from jevons.core.route import Route
 from jevons.engines.catalogue import Catalogue, build
 from jevons.engines.http import SWEEP_S, Limits
 from jevons.engines.upstream import BreakerPolicy, Upstream
 from jevons.gateway.app import Gateway
+from jevons.gateway.arms import MEMORY, Arms, declared
 from jevons.gateway.auth import Keys
 from jevons.gateway.drive import World
 from jevons.gateway.embedding import EmbedPart
-from jevons.gateway.governing import governing
+from jevons.gateway.feedback import PATH as FEEDBACK
+from jevons.gateway.feedback import FeedbackPage
+from jevons.gateway.governing import Tariffs, governing
 from jevons.gateway.local import LocalPart
 from jevons.gateway.metrics import Metrics
 from jevons.gateway.pages import pages
@@ -40,6 +45,7 @@ from jevons.pipeline.run import House
 from jevons.plans.plan import NO_PLAN, Customer, Plan
 from jevons.prices.book import Book
 from jevons.settings import Settings
+from jevons.store import experiments as experiment_rows
 from jevons.store import keys as key_rows
 from jevons.store import plans as plan_rows
 from jevons.store.answers import Answers
@@ -64,8 +70,9 @@ EXACT_LEVERS = {"exact": Risk.EXACT, "breakpoints": Risk.EXACT, "batch": Risk.EX
 class Housekeeping:
     """The gateway with all its parts. `start`, then serve `gateway`, then `stop`."""
 
-    def __init__(self, settings: Settings, environ: Mapping[str, str]):
+    def __init__(self, settings: Settings, environ: Mapping[str, str], clock: Callable[[], float] = time.time):
         self.settings = settings
+        self.clock = clock
         self.catalogue: Catalogue = build(settings, environ)
         self.metrics = Metrics()
         endpoint = settings.telemetry.otlp_endpoint
@@ -77,6 +84,8 @@ class Housekeeping:
         self.plans: dict[str, Plan] = {}
         self.customers: dict[str, Customer] = {}
         self._allowed: dict[str, Mapping[str, Risk]] = {}
+        self._baselines: dict[str, Route | None] = {}
+        self.arms = Arms(experiment_rows.ensure(self.db, secrets.token_hex(16), time.time()).salt)
         self._keys_at = self._plans_at = 0
         self.world = World(
             upstreams={name: self._upstream(name, environ) for name in self.catalogue.providers},
@@ -104,6 +113,7 @@ class Housekeeping:
             conversations=covered("conversations", access.passthrough),
         )
         stored = StoredPage(self.state, self.keys, access, self.world.upstreams, self.world.limits)
+        self.feedback = FeedbackPage(settings.database.url, self.keys, self.writer, clock)
         book = Book.load(settings.prices.overrides, settings.local.usd_per_hour)
         levers, choose = governing(book)
         self.gateway = Gateway(
@@ -115,15 +125,20 @@ class Housekeeping:
                 retry=RetryPolicy(
                     attempts=settings.retry.attempts, base_s=settings.retry.base_s, cap_s=settings.retry.cap_s
                 ),
-                clock=time.time,
+                clock=clock,
                 dice=_dice(random.Random()),
+                terms=Tariffs(book).terms,
             ),
             catalogue=self.catalogue,
             keys=self.keys,
             metrics=self.metrics,
             view=self._view,
             admits=self._admits,
-            pages={**pages(self.catalogue, self.keys, self.metrics, self.ready), STORED: stored},
+            pages={
+                **pages(self.catalogue, self.keys, self.metrics, self.ready),
+                STORED: stored,
+                FEEDBACK: self.feedback,
+            },
             state=self.state,
             access=access,
             max_body_bytes=settings.server.max_body_bytes,
@@ -131,6 +146,7 @@ class Housekeeping:
         self.local = LocalPart(settings.local, self.catalogue, self.world.upstreams)
         self.embeddings = EmbedPart(settings.local, self.catalogue, self.world.upstreams)
         self._tasks: list[asyncio.Task[None]] = []
+        self.gateway.identifier.stitcher.noticed = self.feedback.note
         self._gauges()
 
     async def start(self) -> None:
@@ -153,6 +169,7 @@ class Housekeeping:
         if not await asyncio.to_thread(self.writer.close):
             log.error("the ledger could not be written: %s", self.writer.health.error)
         self.state.close()
+        self.feedback.close()
         self.db.close()
         self._reader.close()
 
@@ -189,14 +206,20 @@ class Housekeeping:
         caller = call.caller
         customer = self.customers.get(caller.customer)
         plan = self.plans.get(caller.plan or (customer.plan if customer else ""), NO_PLAN)
+        levers = self._allowed.get(plan.name, EXACT_LEVERS)
+        placed = self.arms.place(call, plan, levers)
         return View(
             now=call.at,
-            allowed=self._allowed.get(plan.name, EXACT_LEVERS),
+            allowed=levers if placed is None else placed.levers,
             quality_floor=plan.quality_floor,
             session=self.world.memory.get(SESSIONS, caller.tenant, session_key(call)) if call.task else None,
             plan=plan,
-            memory={name: Shelf(self.world.memory, name, caller.tenant) for name in REMEMBERING},
+            memory={
+                MEMORY: "" if placed is None else placed.arm.name,
+                **{name: Shelf(self.world.memory, name, caller.tenant) for name in REMEMBERING},
+            },
             customer=customer,
+            baseline=self._baselines.get(plan.name),
         )
 
     def _spent_before(self, counter: str) -> int:
@@ -239,6 +262,7 @@ class Housekeeping:
             await asyncio.sleep(key_rows.POLL_S)
             try:
                 await asyncio.to_thread(self._follow)
+                await asyncio.to_thread(self.feedback.settle)
             except self.db.transient as error:
                 log.warning("keys and plans could not be read, the known ones stay: %s", error)
 
@@ -259,9 +283,13 @@ class Housekeeping:
             self.keys.change(key)
             self._keys_at = key.changed
         self._plans_at, changed = plan_rows.changes_since(self.db, self._plans_at)
+        experiment = experiment_rows.current(self.db)
+        if experiment is not None:
+            self.arms.begin(experiment.salt)
         for item in changed:
             if isinstance(item, Plan):
                 self.plans[item.name], self._allowed[item.name] = item, allowed(item)
+                self._baselines[item.name] = declared(self.catalogue, item)
             elif isinstance(item, Customer):
                 self.customers[item.name] = item
             else:

