@@ -38,7 +38,8 @@ class Running:
         self.url = f"http://127.0.0.1:{port}"
         self.database = housekeeping.settings.database.url
         self.booked: list[Operation] = []
-        self.clients: list[openai.OpenAI | anthropic.Anthropic] = []
+        self.http = httpx.Client(timeout=PATIENCE_S)
+        self.clients: list[openai.OpenAI | anthropic.Anthropic | httpx.Client] = [self.http]
         inner = housekeeping.world.book
 
         def book(operation: Operation) -> Any:
@@ -60,7 +61,7 @@ class Running:
     def post(self, path: str, body: bytes | dict[str, Any], **headers: str) -> httpx.Response:
         content = {"content": body} if isinstance(body, bytes) else {"json": body}
         headers = {"authorization": f"Bearer {self.secret}", "content-type": "application/json", **headers}
-        return httpx.post(self.url + path, headers=headers, timeout=PATIENCE_S, **content)  # type: ignore[arg-type]
+        return self.http.post(self.url + path, headers=headers, **content)  # type: ignore[arg-type]
 
     def last(self, count: int = 1) -> Operation:
         """The operation booked last, once `count` are there."""

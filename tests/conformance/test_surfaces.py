@@ -11,6 +11,7 @@ import pytest
 
 from jevons.engines.simulated import Simulator
 from tests.conformance.conftest import PATIENCE_S, SECRET, Running, gateway, wait_until
+from tests.conformance.stub import answering, spoken
 
 GPT, CLAUDE = "gpt-4o-mini", "claude-haiku-4-5"
 OTHER, LIMITED = "sk-jv-other-" + "b" * 32, "sk-jv-limited-" + "c" * 32
@@ -214,8 +215,6 @@ def test_a_raw_file_upload_and_download(wide: Running, simulator: Simulator) -> 
 
 
 def test_usage_of_a_raw_reply_is_priced(tmp_path: Path, simulator: Simulator) -> None:
-    from tests.conformance.stub import answering
-
     usage = {"prompt_tokens": 1000, "completion_tokens": 100, "total_tokens": 1100}
     whole = json.dumps({"object": "text_completion", "choices": [], "usage": usage}).encode()
     with answering(whole) as (url, _), gateway(tmp_path, simulator, environ={"OPENAI_BASE_URL": url}) as running:
@@ -237,14 +236,24 @@ def test_a_budget_in_dollars_refuses_what_it_can_not_price(wide: Running, simula
 
 @pytest.mark.parametrize(
     "path",
-    ["../../sim/invoice", "models/../../sim/invoice", "%2e%2e/sim/invoice", "models/%2e%2e", "a//b", "./models", "a\\b",
-     "models%00", "models%0d%0ax:1", "//evil.example/x", "@evil.example/x"],
-)  # fmt: skip
+    [
+        "../../sim/invoice",
+        "models/../../sim/invoice",
+        "%2e%2e/sim/invoice",
+        "models/%2e%2e",
+        "a//b",
+        "./models",
+        "a\\b",
+        "models%00",
+        "models%0d%0ax:1",
+        "//evil.example/x",
+        "@evil.example/x",
+    ],
+)
 def test_a_path_that_is_not_plain_is_refused(wide: Running, simulator: Simulator, path: str) -> None:
     seen = len(simulator.books.requests)
-    from tests.conformance.stub import spoken
-
-    request = f"GET /providers/openai/{path} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {SECRET}\r\nconnection: close\r\n\r\n"
+    line = f"GET /providers/openai/{path} HTTP/1.1\r\nhost: x\r\n"
+    request = f"{line}authorization: Bearer {SECRET}\r\nconnection: close\r\n\r\n"
     status, body = spoken(wide.url, request.encode())
     assert status in {400, 404}, body
     assert all(not request.path.startswith("/sim") for request in simulator.books.requests[seen:])

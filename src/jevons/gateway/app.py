@@ -40,6 +40,8 @@ PATHS = {
     "/v1/messages/count_tokens": Surface.COUNT_TOKENS,
     "/v1/embeddings": Surface.EMBEDDINGS,
 }
+BODY_S = 120.0
+"""A request whose body is not whole by then is given up: at 32 MiB that is 280 KB a second."""
 WATCH_AFTER_S = 0.25
 """A call younger than this is not watched for its caller's leaving: most end before, and a watcher costs a task."""
 
@@ -81,6 +83,7 @@ class Gateway:
         self._node = secrets.token_hex(4)
         self._number = itertools.count()
         self._watchers: set[asyncio.Task[None]] = set()
+        self._reading: dict[asyncio.Task[Any] | None, float] = {}
 
     async def __call__(self, scope: MutableMapping[str, Any], receive: ASGIReceive, send: ASGISend) -> None:
         if scope["type"] != "http":
@@ -127,7 +130,7 @@ class Gateway:
         headers = wanted(scope["headers"])
         caller = customer_of(self.keys.caller(headers), headers)
         own = take_key(headers, allowed=self._access.client_provider_keys)
-        body = await read_body(headers, receive, self._max_body)
+        body = await self._body(headers, receive)
         found = fields(body)
         call = self._call(surface, caller, headers, body, peek_fields(surface, body, found))
         call = self.identifier.identify(call, found)
@@ -150,11 +153,27 @@ class Gateway:
         caller = customer_of(self.keys.caller(headers), headers)
         own = take_key(headers, allowed=self._access.client_provider_keys)
         where = target(self.catalogue, self._access.passthrough, scope, own_key=bool(own))
-        body = await read_body(headers, receive, self._max_body)
+        body = await self._body(headers, receive)
         call = self._call(surface, caller, headers, body, look(body), where.path, where.method)
         view = self._view(call)
         view.routes = (route(where, call.peek),)
         return Drive(call, self.world, send, receive, provider_key=own), raw(call, view, self.house)
+
+    async def _body(self, headers: Mapping[str, str], receive: ASGIReceive) -> bytes:
+        """The body, or CallerError when it does not come: `sweep` cancels what is late, one timer for all."""
+        task = asyncio.current_task()
+        self._reading[task] = began = time.monotonic()
+        try:
+            return await read_body(headers, receive, self._max_body)
+        except asyncio.CancelledError:
+            if task is None or time.monotonic() - began < BODY_S:
+                raise
+            task.uncancel()
+            raise CallerError(
+                f"the body was not whole after {BODY_S:g} s", code="request_timeout", status=408
+            ) from None
+        finally:
+            self._reading.pop(task, None)
 
     def _call(
         self,
@@ -208,6 +227,9 @@ class Gateway:
             upstream.sweep()
         self.world.counters.expire(time.time())
         now = time.monotonic()
+        for task in [task for task, began in self._reading.items() if now - began > BODY_S]:
+            if task is not None:
+                task.cancel()
         for drive in self.active:
             if now - drive.renewed > LEASE_S / 4:
                 drive.renewed = now

@@ -41,6 +41,10 @@ WANTED = frozenset(
 )
 """Request headers that anything here looks at, besides `x-jevons-...`."""
 
+MAX_DRAINED_BYTES = 64 * 1024 * 1024
+"""So much of a body that is too large is read and dropped: a client that is still sending would see its connection
+reset in place of the answer. A larger one is answered at once, and cut."""
+
 
 def wanted(raw: list[tuple[bytes, bytes]]) -> dict[str, str]:
     """The request headers that anything here looks at; the first of each name counts."""
@@ -58,8 +62,9 @@ async def read_body(headers: Mapping[str, str], receive: ASGIReceive, limit: int
     if headers.get("transfer-encoding", "chunked").lower() != "chunked":
         raise CallerError("the only transfer coding that is taken is `chunked`", code="unsupported_coding", status=400)
     length = headers.get("content-length", "")
-    if length.isdigit() and int(length) > limit:
-        raise TooLarge(f"the body is {length} bytes; the limit here is {limit} (server.max_body_bytes)")
+    announced = int(length) if length.isdigit() else 0
+    if announced > limit + MAX_DRAINED_BYTES:
+        raise TooLarge(f"the body is {announced} bytes; the limit here is {limit} (server.max_body_bytes)")
     parts: list[bytes] = []
     size = 0
     while True:
@@ -68,10 +73,14 @@ async def read_body(headers: Mapping[str, str], receive: ASGIReceive, limit: int
             raise CallerError("the caller left before its request was whole", code="incomplete_request", status=400)
         body = message.get("body", b"")
         size += len(body)
-        if size > limit:
-            raise TooLarge(f"the body is larger than the limit of {limit} bytes (server.max_body_bytes)")
+        more = message.get("more_body", False)
+        if max(size, announced) > limit:
+            parts.clear()
+            if not more or size > limit + MAX_DRAINED_BYTES:
+                raise TooLarge(f"the body is larger than the limit of {limit} bytes (server.max_body_bytes)")
+            continue
         parts.append(body)
-        if not message.get("more_body", False):
+        if not more:
             return parts[0] if len(parts) == 1 else b"".join(parts)
 
 

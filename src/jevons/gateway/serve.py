@@ -13,6 +13,7 @@ import uvicorn
 
 from jevons.gateway.greeting import first_key, greeting
 from jevons.gateway.house import Housekeeping
+from jevons.gateway.protocol import Protocol
 from jevons.gateway.trial import trial
 from jevons.settings import Settings
 
@@ -29,7 +30,7 @@ def config(housekeeping: Housekeeping) -> uvicorn.Config:
         host=server.host,
         port=server.port,
         loop="uvloop" if sys.platform != "win32" else "asyncio",
-        http="httptools",
+        http=Protocol,
         ws="none",
         lifespan="off",
         interface="asgi3",
