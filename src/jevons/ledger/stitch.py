@@ -9,6 +9,7 @@ Everything is within a tenant: the same id of two tenants is two tasks. A client
 ledger's key: a digest of it with the tenant is. Names that the caller chose for a task are kept as they are.
 """
 
+from collections.abc import Callable
 from hashlib import blake2b
 from itertools import islice
 
@@ -25,6 +26,8 @@ _FORGET = 16
 SHARED_OPENINGS = 8
 """A cache key under which so many conversations began is shared by a program's users: it names no task."""
 LONGEST_ID = 200
+LOOP_OF, LOOP_TIMES = 8, 3
+"""A tool call that is made so many times among a task's last eight, with the same arguments, is a loop."""
 EMPTY_LIST = 4
 """Bytes of `null` and of an empty list."""
 
@@ -51,6 +54,8 @@ class Stitcher:
     """The memory of live tasks. One per gateway process; one thread."""
 
     def __init__(self) -> None:
+        self.noticed: Callable[[str, str, str], None] = lambda _tenant, _task, _label: None
+        """Told of (tenant, task, label) when a task goes in circles: label `loop`."""
         self.chains = Chains()
         self._roots: dict[int, Task] = {}
 
@@ -63,7 +68,7 @@ class Stitcher:
         """The task of a call. `fresh`: a new unique name, used when it begins a task. `at`: Unix
         seconds. `counting`: the call burns nothing, so it begins no task; None when it belongs to none."""
         if ids.task:
-            return self._named(tenant, ids)
+            return self._named(tenant, ids, parts)
         if parts.empty and not ids.root and not ids.previous:
             return None
         scope = hash(tenant)
@@ -71,14 +76,14 @@ class Stitcher:
         has_tools = len(parts.tools) > EMPTY_LIST
         root = self._roots.get(hash((scope, ids.source, ids.root))) if ids.root else None
         if root is not None and ids.source == "prompt_cache_key" and root.openings > SHARED_OPENINGS:
-            return self._chained(scope, ids, talk, site, fresh, at, counting=counting)
+            return self._chained(tenant, scope, ids, talk, site, fresh, at, counting=counting)
         if ids.root:
             return self._rooted(tenant, scope, ids, talk, site, root, fresh, at, counting=counting, has_tools=has_tools)
         if ids.previous:
             task = self._roots.get(hash((scope, "reply", ids.previous)))
             if task is not None:
                 return _ref(task, "conversation", ids)
-        return self._chained(scope, ids, talk, site, fresh, at, counting=counting)
+        return self._chained(tenant, scope, ids, talk, site, fresh, at, counting=counting)
 
     def answered(self, tenant: str, task: TaskRef, reply: str) -> None:
         """A reply that the provider keeps: a later call may go on from it by its id."""
@@ -86,15 +91,30 @@ class Stitcher:
             kept = Task(id=task.task, root=task.root or task.task, parent=task.parent, name=task.name)
             self._root(hash((hash(tenant), "reply", reply)), kept)
 
-    def _named(self, tenant: str, ids: Ids) -> TaskRef:
+    def _named(self, tenant: str, ids: Ids, parts: Parts) -> TaskRef:
         """The root of a named tree is its topmost named parent, where that was seen."""
         scope = hash(tenant)
-        root = ids.task
-        if ids.parent:
-            above = self._roots.get(hash((scope, "named", ids.parent)))
-            root = above.root if above is not None else ids.parent
-            self._root(hash((scope, "named", ids.task)), Task(id=ids.task, root=root, parent=ids.parent))
-        return TaskRef(task=ids.task, parent=ids.parent, root=root, name=ids.name, source=ids.source)
+        key = hash((scope, "named", ids.task))
+        task = self._roots.get(key)
+        if task is None or (ids.parent and task.parent != ids.parent):
+            above = self._roots.get(hash((scope, "named", ids.parent))) if ids.parent else None
+            root = above.root if above is not None else ids.parent or ids.task
+            task = Task(id=ids.task, root=root, parent=ids.parent, name=ids.name)
+            self._root(key, task)
+        if not parts.empty:
+            self._watch(tenant, task, Talk(parts.body, *parts.talk, seed=0))
+        return _ref(task, ids.source, ids)
+
+    def _watch(self, tenant: str, task: Task, talk: Talk) -> None:
+        """Notice the same tool call again and again."""
+        if talk.size <= task.size:
+            return
+        task.size = talk.size
+        call = talk.last_call()
+        if call:
+            task.calls = (*task.calls[1 - LOOP_OF :], call)
+            if task.calls.count(call) == LOOP_TIMES:
+                self.noticed(tenant, task.id, "loop")
 
     def _rooted(
         self,
@@ -133,10 +153,11 @@ class Stitcher:
                 task = Task(id=f"{top}.{_short(fresh)}", root=top, parent=top, site=site)
         if talk.size and not counting:
             self.chains.put(scope, talk, task, found, at)
+            self._watch(tenant, task, talk)
         return _ref(task, ids.source, ids)
 
     def _chained(
-        self, scope: int, ids: Ids, talk: Talk, site: str, fresh: str, at: float, *, counting: bool
+        self, tenant: str, scope: int, ids: Ids, talk: Talk, site: str, fresh: str, at: float, *, counting: bool
     ) -> TaskRef | None:
         found: Found | None = self.chains.find(scope, talk, None, at, retry=ids.retry)
         if counting:
@@ -147,6 +168,7 @@ class Stitcher:
             name = f"t_{_short(fresh)}"
             task, source = Task(id=name, root=name, parent=ids.parent, name=ids.name, site=site), "new"
         self.chains.put(scope, talk, task, found, at)
+        self._watch(tenant, task, talk)
         return _ref(task, source, ids)
 
     def _root(self, key: int, task: Task) -> None:

@@ -55,6 +55,10 @@ class Task(msgspec.Struct, gc=False):
     """Conversations that began under it."""
     forked: bool = False
     """Its first junction is remembered."""
+    size: int = 0
+    """Bytes of its longest conversation: a repeated call adds none, and no tool call."""
+    calls: tuple[int, ...] = ()
+    """Prints of its last tool calls."""
 
 
 class End(msgspec.Struct, gc=False):

@@ -31,6 +31,12 @@ _WRAP = b'}]", \t\r\n'
 _CUTS = (b'},{"', b'}, {"')
 _LOOSE = re.compile(rb'\}\s*,\s*\{\s*"')
 _ANSWER = re.compile(rb'"role"\s*:\s*"assistant"|"type"\s*:\s*"(?:function_call|reasoning|custom_tool_call)"')
+_CALLS = (b'"tool_use"', b'"tool_calls"', b'"function":{', b'"function": {', b'"function_call"')
+_CALL_ID = re.compile(rb'"(?:id|call_id)"\s*:\s*"[^"]*"\s*,?')
+CALL_WITHIN = 8
+"""Pieces from the end in which the last tool call is looked for: it and its results."""
+CALL_HEAD, CALL_BYTES = 1_024, 16_384
+"""Where a piece says that it is a tool call, and how much of its arguments counts."""
 
 
 class Talk:
@@ -110,6 +116,15 @@ class Talk:
         """A print of a few bytes at an offset from the conversation's start."""
         at = self._low + offset
         return hash(self._body[at : min(at + PROBE, self._high)])
+
+    def last_call(self) -> int:
+        """A print of the last tool call, its id left out; 0 where the last pieces hold none."""
+        for (end, start, _), _ in zip(self.places(), range(CALL_WITHIN), strict=False):
+            head = self._body[start : min(end, start + CALL_HEAD)]
+            if any(mark in head for mark in _CALLS):
+                whole = self._body[start : min(end, start + CALL_BYTES)].rstrip(_WRAP)
+                return hash(_CALL_ID.sub(b"", whole)) or 1
+        return 0
 
     def offset(self, end: int) -> int:
         return end - self._low
