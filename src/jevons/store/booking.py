@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from jevons.ledger.operation import Attempt, Operation
+from jevons.store import savings
 from jevons.store.db import Database
 from jevons.store.measures import (
     ADD_TO_ROLLUP,
@@ -123,12 +124,14 @@ class Bookkeeper:
         rows, attempts = [], []
         minutes: dict[tuple[int, int], Vector] = {}
         tasks: dict[int, tuple[float, Vector]] = {}
+        credited: dict[savings.Key, list[int]] = {}
         for operation in operations:
             vector = measure(operation)
             series, task = self._series(db, operation), self._task(db, operation)
             rows.append(_operation_row(seq, series, task, operation, vector))
             for number, attempt in enumerate(operation.attempts):
                 attempts.append(_attempt_row(seq, number, self._tariff(db, attempt), attempt))
+            savings.collect(credited, operation.started, series, operation.levers)
             started = int(operation.started)
             minute = (started - started % MINUTE, series)
             minutes[minute] = add(minutes[minute], vector) if minute in minutes else vector
@@ -142,6 +145,7 @@ class Bookkeeper:
         db.many(_INSERT_ATTEMPT, attempts)
         db.many(ADD_TO_TASK, [(ended, ended, *vector, task) for task, (ended, vector) in tasks.items()])
         db.many(ADD_TO_ROLLUP, [(*key, *vector) for key, vector in fold(minutes).items()])
+        savings.add(db, credited)
 
     def _series(self, db: Database, operation: Operation) -> int:
         key = (

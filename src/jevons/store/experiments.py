@@ -122,6 +122,10 @@ def _finished(key: tuple[str, str], tree: list[Row], told: dict[tuple[str, str],
 
 
 def outcomes(db: Database, since: float) -> dict[tuple[str, str], bool]:
-    """What was told of tasks: (tenant, task) -> solved."""
-    del db, since
-    return {}
+    """What was said of tasks that began after `since`, the latest word of each: (tenant, task) -> solved."""
+    rows = db.rows(
+        "SELECT t.tenant, t.task, o.solved FROM outcomes o JOIN tasks t ON t.id = o.task "
+        "WHERE t.started >= ? AND o.solved IS NOT NULL ORDER BY o.at, o.number",
+        (since,),
+    )
+    return {(tenant, task): bool(solved) for tenant, task, solved in rows}

@@ -48,7 +48,9 @@ def _buckets(db: Database, grain: int, before: float) -> int:
     if first is None:
         return 0
     end = min(int(before // grain * grain), int(first[0]) + STEP_BUCKETS * grain)
-    return db.run("DELETE FROM rollups WHERE grain = ? AND bucket < ?", (grain, end))
+    with db.transaction():
+        db.run("DELETE FROM credits WHERE grain = ? AND bucket < ?", (grain, end))
+        return db.run("DELETE FROM rollups WHERE grain = ? AND bucket < ?", (grain, end))
 
 
 def _operations(db: Database, before: float) -> int:
