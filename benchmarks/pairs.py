@@ -5,7 +5,7 @@ is kept as well and a is asked. A pair counts as served when what comes back is 
 it, `direct`: only b's own entry counts. Cross-fitted by the text of a: the index that judges a pair never saw a, so no
 index ever learned the pair's label. Served means at the threshold that the gate ends with under the policy asked for.
 
-    .venv/bin/python -m benchmarks.pairs --data PAIRS --train QUESTIONS [--level 0.05] [--unit hit|request]
+    .venv/bin/python -m benchmarks.pairs --data PAIRS --train QUESTIONS [--level 0.025] [--unit hit|request]
 """
 
 import argparse
@@ -75,7 +75,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", required=True, help="JSON lines of {ns, a, b, label}, .gz or plain")
     parser.add_argument("--train", required=True, help="JSON lines of {prompt, answer, ns, template, dup}")
-    parser.add_argument("--level", type=float, default=0.05)
+    parser.add_argument("--level", type=float, default=0.025)
     parser.add_argument("--unit", choices=("request", "hit"), default="hit")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", action="store_true")

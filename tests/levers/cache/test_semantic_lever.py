@@ -172,6 +172,17 @@ def test_the_host_serves_a_repeat_keeps_tenants_apart_and_forgets_what_was_wrong
     assert host.keep(key("four", "why is it so"), None) is None
 
 
+def test_an_answer_whose_time_is_up_is_a_miss_and_is_kept_anew():
+    answers = {}
+    host = Host(embed, embed, random.Random(0), answers)
+    host.find(key("one", "why is it so"))
+    host.keep(key("one", "why is it so"), answer("Because."))
+    answers.clear()
+    assert host.find(key("two", "why is it so")) is None
+    assert host.keep(key("two", "why is it so"), answer("Why not.")) is not None
+    assert host.find(key("three", "why is it so")) == answer("Why not.")
+
+
 def test_two_answers_are_one_when_only_their_form_differs():
     assert canonical(answer('{"a": 1, "b": 2}')) == canonical(answer('{"b":2,"a":1}'))
     assert canonical(answer("It is  Paris.")) == canonical(answer("it is paris"))

@@ -50,8 +50,13 @@ class Host:
     def find(self, key: bytes) -> Stored | None:
         """The answer to serve, or None: a miss, or an audit, whose fresh answer must come to `keep`."""
         question = read_question(key)
-        found = self.index(question).look_up(question.namespace, question.text)
+        index = self.index(question)
+        found = index.look_up(question.namespace, question.text)
         stored = self._answers.get(found.ref) if found.served else None
+        if found.served and stored is None:
+            index.forget(question.namespace, found.text)
+            if not found.ticket:  # an exact repeat awaits no answer: ask again, now as a miss
+                found = index.look_up(question.namespace, question.text)
         if found.ticket:
             _put(self._open, question.operation, (question, found.ticket))
         if stored is not None:

@@ -189,6 +189,13 @@ class SemanticIndex:
         gone = [space.remove(other) for other, cosine in near if cosine >= NEIGHBOUR or other == row]
         return tuple(entry.text for entry in gone if entry is not None)
 
+    def forget(self, namespace: str, text: str) -> None:
+        """The answer kept for `text` is gone (its time was up): so is the entry. No feedback is meant by it."""
+        space = self._space(namespace)
+        row = space.by_text.get(text)
+        if row is not None:
+            space.remove(row)
+
     def explain(self, namespace: str, text: str, prompt: str, answer: str) -> Found:
         """What would be said of `text` if `answer` to `prompt` were kept here too: the best candidate, and `hit` when
         the threshold would let it through. Nothing is counted, learned or kept.
