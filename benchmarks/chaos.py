@@ -2,7 +2,8 @@
 
 A `jevons serve` with strict durability answers clients over sockets, in front of the provider simulator, which answers
 with 429, 500, resets, cut and stalled streams. Meanwhile the gateway is killed (-9) and started again, stopped
-(SIGSTOP), and kept from growing its files (RLIMIT_FSIZE, as a full disk does). The clock is not touched.
+(SIGSTOP), and kept from growing its files (RLIMIT_FSIZE, as a full disk does); with --postgres that server is killed
+(-9) and started again instead of the full disk. The clock is not touched.
 
 Every call names a task of its own, so a call that was booked twice shows in its task's sums, even under two ids.
   lost                 answers that a client saw whole and whose operation is not in the ledger
@@ -14,10 +15,13 @@ Every call names a task of its own, so a call that was booked twice shows in its
 
 import argparse
 import asyncio
+import contextlib
 import json
+import os
 import random
 import resource
 import signal
+import subprocess
 import sys
 import tempfile
 import time
@@ -29,7 +33,7 @@ import msgspec
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.rig import MODELS, Rig, Seen, body, call, postgres
+from benchmarks.rig import MODELS, START_S, Rig, Seen, body, call, postgres
 from jevons.core.money import NANO_PER_DOLLAR as NANO
 from jevons.engines.simulated import Rule, Script, start
 from jevons.engines.simulated.service import Service
@@ -108,7 +112,7 @@ async def load(rig: Rig, tally: Tally, seed: int, until: float, clients: int) ->
     await asyncio.gather(*(client(number) for number in range(clients)))
 
 
-async def hurt(rig: Rig, tally: Tally, dice: random.Random, until: float, every_s: float) -> None:
+async def hurt(rig: Rig, tally: Tally, dice: random.Random, until: float, every_s: float, server: Any = None) -> None:
     """One fault of the process after another, at random moments, in a shuffled order that holds each kind."""
     kinds: list[str] = []
     while True:
@@ -116,7 +120,7 @@ async def hurt(rig: Rig, tally: Tally, dice: random.Random, until: float, every_
         if time.time() > until - 1.5:
             return
         if not kinds:
-            kinds = ["kill", "kill", "pause", "full disk" if rig.database.startswith("sqlite") else "kill"]
+            kinds = ["kill", "kill", "pause", "full disk" if server is None else "kill postgres"]
             dice.shuffle(kinds)
         kind = kinds.pop()
         print(f"{kind} ...", file=sys.stderr)
@@ -129,9 +133,13 @@ async def hurt(rig: Rig, tally: Tally, dice: random.Random, until: float, every_
             await asyncio.sleep(0.5 + dice.random())
             rig.signal(signal.SIGCONT)
             tally.hurts.append((kind, time.time()))
-        else:
+        elif kind == "full disk":
             await _fill_disk(rig, 1.0 + dice.random())
             tally.hurts.append((kind, time.time()))
+        else:
+            os.kill(server.get_pid(), signal.SIGKILL)
+            tally.hurts.append((kind, time.time()))
+            await asyncio.to_thread(restart, server)
 
 
 async def _fill_disk(rig: Rig, seconds: float) -> None:
@@ -141,6 +149,19 @@ async def _fill_disk(rig: Rig, seconds: float) -> None:
     resource.prlimit(pid, resource.RLIMIT_FSIZE, (4096, hard))
     await asyncio.sleep(seconds)
     resource.prlimit(pid, resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def restart(server: Any) -> None:
+    """Start a killed Postgres, once the postmaster's orphans have left."""
+    deadline = time.monotonic() + START_S
+    while True:
+        with contextlib.suppress(subprocess.SubprocessError, AssertionError):
+            (server.pgdata / "postmaster.pid").unlink(missing_ok=True)  # a zombie's number looks alive
+            server.ensure_postgres_running()
+            return
+        if time.monotonic() > deadline:
+            raise RuntimeError("Postgres did not start again")
+        time.sleep(0.2)
 
 
 def judge(rig: Rig, tally: Tally, service: Service, leaked: int) -> dict[str, Any]:
@@ -192,9 +213,16 @@ def judge(rig: Rig, tally: Tally, service: Service, leaked: int) -> dict[str, An
 
 
 def run(
-    folder: Path, *, minutes: float, seed: int = 0, clients: int = CLIENTS, every_s: float = 6.0, database: str = ""
+    folder: Path,
+    *,
+    minutes: float,
+    seed: int = 0,
+    clients: int = CLIENTS,
+    every_s: float = 6.0,
+    database: str = "",
+    server: Any = None,
 ) -> dict[str, Any]:
-    """The whole experiment in a folder. `database` names an empty Postgres; without it SQLite serves."""
+    """The whole experiment in a folder. `database` and `server`: an empty Postgres; without it SQLite serves."""
     rules = tuple(Rule(fault=fault, rate=rate) for fault, rate in RATES.items())
     tally, dice = Tally(), random.Random(seed)
     with start(script=Script(rules=rules, event_s=0.004), seed=seed) as simulator:
@@ -203,7 +231,7 @@ def run(
             rig.key(customer, plan)
         rig.start()
         try:
-            asyncio.run(_both(rig, tally, dice, seed, minutes * 60, clients, every_s))
+            asyncio.run(_both(rig, tally, dice, seed, minutes * 60, clients, every_s, server))
             leaked = _left_over(rig)
             status = rig.stop()
             print(f"the gateway ended with status {status}", file=sys.stderr)
@@ -213,10 +241,10 @@ def run(
 
 
 async def _both(
-    rig: Rig, tally: Tally, dice: random.Random, seed: int, seconds: float, clients: int, every_s: float
+    rig: Rig, tally: Tally, dice: random.Random, seed: int, seconds: float, clients: int, every_s: float, server: Any
 ) -> None:
     until = time.time() + seconds
-    await asyncio.gather(load(rig, tally, seed, until, clients), hurt(rig, tally, dice, until, every_s))
+    await asyncio.gather(load(rig, tally, seed, until, clients), hurt(rig, tally, dice, until, every_s, server))
 
 
 def _left_over(rig: Rig) -> int:
@@ -245,8 +273,8 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="jevons-chaos-") as folder:
         settings = {"minutes": args.minutes, "seed": args.seed, "clients": args.clients}
         if args.postgres:
-            with postgres() as (url, _server):
-                result = run(Path(folder), database=url, **settings)
+            with postgres() as (url, server):
+                result = run(Path(folder), database=url, server=server, **settings)
         else:
             result = run(Path(folder), **settings)
     if args.json:

@@ -14,6 +14,8 @@ import socket
 import subprocess
 import sys
 import time
+import tomllib
+import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,6 +23,12 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+
+from jevons.plans import key as keys
+from jevons.plans.plan import read
+from jevons.store import keys as key_rows
+from jevons.store import plans as plan_rows
+from jevons.store.migrate import open_database
 
 START_S = 30.0
 """A process that does not listen by then has failed."""
@@ -75,24 +83,15 @@ class Rig:
             f"[server]\nport = {self.port}\nworkers = {workers}\n[pages]\nenabled = false\n{toml}"
         )
         if plans:
-            (folder / "plans.toml").write_text(plans)
-            self.cli("plans", "apply", str(folder / "plans.toml"))
-
-    def cli(self, *arguments: str) -> str:
-        """Run a `jevons` command on this rig's database."""
-        done = subprocess.run(
-            [sys.executable, "-m", "jevons.cli", *arguments, "--database", self.database],
-            cwd=self.folder, env=self._environ, capture_output=True, text=True, check=False,
-        )  # fmt: skip
-        if done.returncode:
-            raise RuntimeError(f"jevons {' '.join(arguments)}: {done.stderr or done.stdout}")
-        return done.stdout
+            with open_database(self.database) as db:
+                plan_rows.apply(db, read(tomllib.loads(plans)), who="rig", at=time.time())
 
     def key(self, customer: str, plan: str = "") -> str:
         """A key for a customer."""
         if customer not in self.secrets:
-            made = self.cli("keys", "create", "--name", customer, "--customer", customer, "--plan", plan, "--json")
-            self.secrets[customer] = json.loads(made)["key"]
+            secret = self.secrets[customer] = keys.secret(os.urandom(keys.SECRET_BYTES))
+            with open_database(self.database) as db:
+                key_rows.add(db, keys.make(secret, name=customer, customer=customer, plan=plan, created=time.time()))
         return self.secrets[customer]
 
     def start(self, *, wait: bool = True) -> None:

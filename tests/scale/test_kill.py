@@ -10,7 +10,7 @@ ESTIMATE_ERROR_USD = 0.0005
 
 @pytest.fixture(scope="module")
 def result(tmp_path_factory: pytest.TempPathFactory) -> dict:
-    return run(tmp_path_factory.mktemp("chaos"), minutes=0.12, seed=1, clients=8, every_s=1.6)
+    return run(tmp_path_factory.mktemp("chaos"), minutes=0.1, seed=1, clients=8, every_s=1.4)
 
 
 def test_every_answered_call_is_booked_exactly_once(result: dict):
