@@ -15,6 +15,7 @@ from jevons.governor import Decision, Governor
 from jevons.levers.cache import pauses
 from jevons.levers.cache.breakpoints import Breakpoints, Lookup
 from jevons.levers.cache.pauses import SHORT_S
+from jevons.levers.cache.sites import Sites
 from jevons.levers.lever import Lever, Offer, View
 from jevons.levers.trim.lever import TrimLever
 from jevons.levers.trim.rates import Rates as Relative
@@ -73,10 +74,10 @@ def governing(book: Book) -> tuple[tuple[Lever, ...], Choose]:
     """The levers that are priced, and the governor's `choose`, over one price book."""
     tariffs = Tariffs(book)
     lookup = Lookup(terms=tariffs.terms, rates=tariffs.rates)
-    table, calls = pauses.shipped(), horizon.shipped()
-    governor = Governor(lookup, lambda _site: table, lambda _site: calls, arm_of)
+    sites, calls = Sites(pauses.shipped()), horizon.shipped()
+    governor = Governor(lookup, sites.table, lambda _site: calls, arm_of)
     levers = (
-        Breakpoints(lookup, lambda _site: table),
+        Breakpoints(lookup, sites.table, sites.see),
         TrimLever(_decode, tariffs.relative, recall=False),
     )
     return levers, governor.choose

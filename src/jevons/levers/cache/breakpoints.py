@@ -16,6 +16,7 @@ import msgspec
 from jevons.core.ask import Answer, Ask, Change
 from jevons.core.call import Call, Surface
 from jevons.core.route import Route
+from jevons.core.usage import Usage
 from jevons.levers.cache.pauses import Pace, Table, chance
 from jevons.levers.cache.session import Session, Standing, Tools, advance, pace_at, prompt_estimate, standing
 from jevons.levers.lever import Effect, Offer, Outcome, Risk, View
@@ -38,6 +39,10 @@ WINDOW_PPM = 10_000
 customer whose hits went from 60% to 87%; here it only has to be positive for the key to be set."""
 
 MILLION = 1_000_000
+
+
+See = Callable[[str, str, float | None, Pace, Usage], None]
+"""(site, session, seconds since its call before, pace, usage): who counts a site's own pauses."""
 
 
 class Lookup(msgspec.Struct, frozen=True):
@@ -80,9 +85,10 @@ class Breakpoints:
     name = "breakpoints"
     risk = Risk.EXACT
 
-    def __init__(self, lookup: Lookup, table: Callable[[str], Table]):
+    def __init__(self, lookup: Lookup, table: Callable[[str], Table], see: See | None = None):
         self._lookup = lookup
         self._table = table
+        self._see = see
 
     def offer(self, call: Call, view: View) -> Generator[Ask, Answer, Sequence[Offer]]:
         yield from ()
@@ -103,6 +109,11 @@ class Breakpoints:
         body = _read(call.body)  # after the reply: nobody waits for it
         if body is None:
             return ()
+        key = session_key(call)
+        if self._see is not None:
+            gap = call.at - note.session.at if note.session is not None else None
+            pace = pace_at(note.session, call.at, usage.prompt, sub=bool(call.task.parent))
+            self._see(call.site, f"{call.caller.tenant}/{key}", gap, pace, usage)
         now = advance(
             note.session,
             call.at,
@@ -115,7 +126,7 @@ class Breakpoints:
             seconds=outcome.seconds,
             automatic=not note.terms.marked and usage.prompt >= note.terms.min_tokens,
         )
-        return (Change(STORE, session_key(call), now),)
+        return (Change(STORE, key, now),)
 
     def _marks(self, call: Call, view: View, terms: Terms) -> Sequence[Offer]:
         if call.surface != Surface.MESSAGES:  # a translated call: its breakpoints are the translation's to place

@@ -52,9 +52,35 @@ class Request(msgspec.Struct, frozen=True, gc=False):
     kept: int
 
 
-Table = Mapping[str, tuple[int, int]]
+Counts = Mapping[str, tuple[int, int]]
 """Cell -> (tokens, bridged tokens). A cell is named from coarse to fine: `main`, `main/runs`, `main/runs/often`.
 `main/next` holds (calls, calls followed by another within five minutes)."""
+
+SITE_SESSIONS = 8
+"""Sessions of its own that a call site needs to outweigh what is known of all sites (as in prices.horizon)."""
+
+SITE_CALLS = 50
+"""The same in calls, for the chance of a further one."""
+
+
+class SiteTable:
+    """What one call site has shown, over the table of all sites. Filled by `sites.Sites`."""
+
+    __slots__ = ("counts", "prior", "sessions", "tokens")
+
+    def __init__(self, prior: Counts):
+        self.prior = prior
+        self.counts: dict[str, tuple[int, int]] = {}
+        self.sessions = 0
+        self.tokens = 0
+
+    @property
+    def weight(self) -> int:
+        """Tokens that the prior weighs: SITE_SESSIONS sessions of this site's usual size."""
+        return max(1, SITE_SESSIONS * self.tokens // max(1, self.sessions))
+
+
+Table = Counts | SiteTable
 
 
 def step(pace: Pace, gap_s: float | None, prompt: int, *, sub: bool = False) -> Pace:
@@ -81,20 +107,29 @@ def cells(pace: Pace) -> tuple[str, str, str]:
 
 def chance(table: Table, pace: Pace) -> int:
     """Parts per million: the share of tokens like these that an hour will bridge. Half where nothing is known."""
-    share = MILLION // 2
+    counts: Counts
+    if isinstance(table, SiteTable):
+        share, weight, counts = chance(table.prior, pace), table.weight, table.counts
+    else:
+        share, weight, counts = MILLION // 2, PRIOR_TOKENS, table
     for cell in cells(pace):
-        tokens, bridged = table.get(cell, (0, 0))
-        share = (bridged * MILLION + PRIOR_TOKENS * share) // (tokens + PRIOR_TOKENS)
+        tokens, bridged = counts.get(cell, (0, 0))
+        share = (bridged * MILLION + weight * share) // (tokens + weight)
     return share
 
 
 def survival(table: Table, pace: Pace) -> int:
     """Parts per million: the chance that another call follows within five minutes and finds the prefix alive."""
-    calls, followed = table.get(f"{cells(pace)[0]}/next", (0, 0))
-    return (followed * MILLION + PRIOR_CALLS * MILLION // 2) // (calls + PRIOR_CALLS)
+    counts: Counts
+    if isinstance(table, SiteTable):
+        share, weight, counts = survival(table.prior, pace), SITE_CALLS, table.counts
+    else:
+        share, weight, counts = MILLION // 2, PRIOR_CALLS, table
+    calls, followed = counts.get(f"{cells(pace)[0]}/next", (0, 0))
+    return (followed * MILLION + weight * share) // (calls + weight)
 
 
-def fit(sessions: Iterable[tuple[bool, Sequence[Request]]], prior: Table | None = None) -> dict[str, tuple[int, int]]:
+def fit(sessions: Iterable[tuple[bool, Sequence[Request]]], prior: Counts | None = None) -> dict[str, tuple[int, int]]:
     """The table from finished sessions, each (is a sub-agent, its requests), added to a prior table."""
     table = dict(prior or {})
     for sub, requests in sessions:
@@ -104,13 +139,14 @@ def fit(sessions: Iterable[tuple[bool, Sequence[Request]]], prior: Table | None 
             pace = step(pace, gap, request.prompt, sub=sub)
             tokens, bridged = fate(requests, index)
             for cell in cells(pace):
-                _count(table, cell, tokens, bridged)
+                count(table, cell, tokens, bridged)
             followed = index + 1 < len(requests) and requests[index + 1].at - request.at <= SHORT_S
-            _count(table, f"{cells(pace)[0]}/next", 1, followed)
+            count(table, f"{cells(pace)[0]}/next", 1, followed)
     return table
 
 
-def _count(table: dict[str, tuple[int, int]], cell: str, size: int, hits: int) -> None:
+def count(table: dict[str, tuple[int, int]], cell: str, size: int, hits: int) -> None:
+    """Add to a cell."""
     before = table.get(cell, (0, 0))
     table[cell] = (before[0] + size, before[1] + hits)
 
