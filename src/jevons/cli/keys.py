@@ -1,6 +1,7 @@
 """`jevons keys`: make, list and revoke the keys that callers use. A secret is shown once and stored as a hash."""
 
 import os
+import sys
 import time
 
 import click
@@ -26,11 +27,18 @@ def command() -> None:
 @click.option(
     "--viewer", "role", flag_value="viewer", help="It only opens the dashboard, and changes and calls nothing."
 )
+@click.option(
+    "--secret-stdin", is_flag=True, help="Take the key itself from stdin, to keep one that clients already hold."
+)
 @database
 @as_json
-def create(name: str, customer: str, plan: str, role: str | None, database: str, as_json: bool) -> None:
+def create(
+    name: str, customer: str, plan: str, role: str | None, secret_stdin: bool, database: str, as_json: bool
+) -> None:
     """Make a key and show it, this once."""
-    secret = keys.secret(os.urandom(keys.SECRET_BYTES))
+    secret = sys.stdin.read().strip() if secret_stdin else keys.secret(os.urandom(keys.SECRET_BYTES))
+    if not secret or not secret.isascii() or len(secret) > keys.LONGEST_SECRET:
+        raise click.ClickException(f"a key is 1 to {keys.LONGEST_SECRET} ASCII characters")
     with open_database(database, durability="strict") as db:
         made = keys.make(secret, name=name, customer=customer, plan=plan, created=time.time(), role=role or "")
         key = rows.add(db, made)
