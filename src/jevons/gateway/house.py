@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping
 from typing import Any
 
 from jevons.core.call import Call
-from jevons.core.errors import OurError, SettingsError
+from jevons.core.errors import OurError
 from jevons.core.route import Route
 from jevons.engines.catalogue import Catalogue, build
 from jevons.engines.http import SWEEP_S, Limits
@@ -58,6 +58,8 @@ from jevons.store.writer import Writer
 
 log = logging.getLogger("jevons.house")
 
+UNREAD_S = 1.0
+"""How long a ledger that did not answer is left alone, since asking holds up every call."""
 PRUNE_EVERY_S = 3600.0
 """Between looks for what is too old to keep; one look deletes at most 100,000 operations."""
 
@@ -87,6 +89,7 @@ class Housekeeping:
         self._baselines: dict[str, Route | None] = {}
         self.arms = Arms(experiment_rows.ensure(self.db, secrets.token_hex(16), time.time()).salt)
         self._keys_at = self._plans_at = 0
+        self._unread_until = 0.0
         self.world = World(
             upstreams={name: self._upstream(name, environ) for name in self.catalogue.providers},
             answers=Answers(
@@ -223,8 +226,16 @@ class Housekeeping:
         )
 
     def _spent_before(self, counter: str) -> int:
-        """What a window's counter stood at when this process began: the ledger knows."""
-        return spent_in_ledger(self._reader, counter)
+        """What a window's counter stood at when this process began: the ledger knows, or the call is refused."""
+        now = time.monotonic()
+        if now >= self._unread_until:
+            try:
+                return self._reader.retried(lambda db: spent_in_ledger(db, counter))
+            except self._reader.away as error:
+                self._unread_until = now + UNREAD_S
+                log.warning("a budget could not be read from the ledger: %s", error)
+        message = "the ledger does not answer, so this budget is not known"
+        raise OurError(message, code="budget_unknown", status=503, retry_after_s=UNREAD_S)
 
     def _book(self, operation: Operation) -> None:
         self._tell(operation)
@@ -261,9 +272,9 @@ class Housekeeping:
         while True:
             await asyncio.sleep(key_rows.POLL_S)
             try:
-                await asyncio.to_thread(self._follow)
+                await asyncio.to_thread(self.db.retried, lambda _db: self._follow())
                 await asyncio.to_thread(self.feedback.settle)
-            except self.db.transient as error:
+            except self.db.away as error:
                 log.warning("keys and plans could not be read, the known ones stay: %s", error)
 
     async def _prune(self) -> None:
@@ -272,7 +283,7 @@ class Housekeeping:
             await asyncio.sleep(PRUNE_EVERY_S)
             try:
                 gone = await asyncio.to_thread(_prune, self.settings.database.url, time.time())
-            except (SettingsError, *self.db.transient) as error:
+            except self.db.away as error:
                 log.warning("old operations could not be deleted, the next hour tries again: %s", error)
             else:
                 log.info("retention deleted %d rows", gone)

@@ -196,13 +196,13 @@ class State:
             if kept.at - self._pruned > PRUNE_EVERY_S:
                 self._pruned = kept.at
                 await self._run(rows.prune, kept.at - self._keep_s)
-        except self._db.transient as error:
+        except self._db.away as error:
             log.warning("a response could not be kept, it can't be continued: %s", error)
 
     async def _run(self, work: Callable[..., Any], *arguments: Any) -> Any:
         def locked() -> Any:
             with self._lock:
-                return work(self._db, *arguments)
+                return self._db.retried(lambda db: work(db, *arguments))
 
         return await asyncio.to_thread(locked)
 

@@ -8,10 +8,10 @@ not know: any table. Plain SQL because of memory: an ORM's core alone takes a th
 
 import contextlib
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import unquote
 
 from jevons.core.errors import SettingsError
@@ -24,6 +24,7 @@ CACHE_KIB = 16 * 1024
 OLDEST_SQLITE = (3, 37, 0)
 """STRICT tables; RETURNING and upserts are older."""
 
+T = TypeVar("T")
 Row = tuple[Any, ...]
 Parameters = Sequence[Any]
 
@@ -64,6 +65,21 @@ class Database:
             fresh, self.transient = _connect_postgres(self.url, self.durability, self.read_only)
         self.close()
         self._connection = fresh
+
+    @property
+    def away(self) -> tuple[type[Exception], ...]:
+        """`transient`, and what connecting again raises."""
+        return (SettingsError, *self.transient)
+
+    def retried(self, work: Callable[["Database"], T]) -> T:
+        """What `work` returns; where Postgres lost this connection, it is done once more over a fresh one."""
+        try:
+            return work(self)
+        except self.transient:
+            if not self.postgres:
+                raise
+            self.connect()
+            return work(self)
 
     def close(self) -> None:
         if self._connection is not None:
