@@ -31,11 +31,12 @@ from jevons.core.ask import (
     Shadow,
 )
 from jevons.core.call import Call, Surface
-from jevons.core.errors import JevonsError, OurError
+from jevons.core.errors import JevonsError, OurError, UpstreamError
 from jevons.core.route import Route
 from jevons.engines.http import Exchange, ExchangeFailed, Limits
 from jevons.engines.upstream import Breaker, Upstream
 from jevons.gateway.asgi import ASGIReceive, ASGISend
+from jevons.gateway.held import whole
 from jevons.gateway.passthrough import Tap
 from jevons.gateway.pump import Pump
 from jevons.gateway.state import Recorder
@@ -187,6 +188,10 @@ class Drive:
             return Sent(route=route, status=0, error="open", retry_after_s=max(0.0, breaker.open_until - began))
         try:
             exchange = await self._ask(upstream, ask)
+            if ask.hold and _flows(ask, exchange):
+                sent = await whole(exchange, ask.surface, route, self._world.collect_bytes)
+                (breaker.failed(time.monotonic()) if sent.error else breaker.succeeded())
+                return msgspec.structs.replace(sent, duration_s=time.monotonic() - began)
             if _flows(ask, exchange):
                 (breaker.failed(time.monotonic()) if exchange.status >= 500 else breaker.succeeded())
                 return Sent(

@@ -52,6 +52,8 @@ class Effect(msgspec.Struct, frozen=True, kw_only=True):
     """A cascade: try these in order, gate each."""
     reach: tuple[float, ...] = ()
     """For each rung of the ladder, the share of calls that get to it (the first is 1): what it costs on average."""
+    stop_nano: int = 0
+    """Nano-dollars burned on the rungs above which the last climb is left out; 0: it never is."""
     tier: str = ""
     """batch | flex | priority."""
     defer_until: float = 0.0

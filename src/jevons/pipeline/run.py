@@ -8,16 +8,16 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 
 import msgspec
 
-from jevons.core.ask import Answer, Ask, Book, Gone, Pause, Relay, Relayed, Send, Sent, Stored
+from jevons.core.ask import Answer, Ask, Book, Gone, Pause, Relay, Relayed, Sent, Stored
 from jevons.core.call import Call
 from jevons.core.errors import JevonsError, UpstreamError, UpstreamTimeout
-from jevons.core.route import Route
 from jevons.governor import Decision
 from jevons.levers.lever import Lever, Offer, Outcome, View
 from jevons.pipeline.admit import admit, settle
 from jevons.pipeline.baseline import TermsOf
 from jevons.pipeline.count import estimate, uncounted
 from jevons.pipeline.course import Course, Price
+from jevons.pipeline.ladder import climb, send
 from jevons.pipeline.retry import LONGEST_RETRY_AFTER_S, RetryPolicy, delays, may_retry, order
 from jevons.pipeline.shape import Shaped, shape
 from jevons.wire.cacheable import replay_stream
@@ -87,9 +87,16 @@ def consider(call: Call, view: View, house: House) -> Generator[Ask, Answer, lis
 def burn(
     call: Call, view: View, decision: Decision, course: Course, house: House
 ) -> Generator[Ask, Answer, tuple[Sent, Shaped]]:
-    """Attempts over the routes until one answers, or none is left. Raises JevonsError when nothing answered at all."""
+    """A cheaper model's answer where one stands, else attempts over the routes until one answers or none is left.
+
+    Raises JevonsError when nothing answered at all.
+    """
     effect = decision.effect
-    routes = effect.ladder or ((effect.route,) if effect.route else order(view.routes, next(house.dice)))
+    if effect.ladder or effect.route is not None:
+        found = yield from climb(call, view, effect, course, house.clock)
+        if found is not None:
+            return found
+    routes = order(view.routes, next(house.dice))
     waits = delays(house.retry, house.dice)
     last: tuple[Sent, Shaped] | None = None
     tries = max(house.retry.attempts, len(routes))
@@ -101,7 +108,7 @@ def burn(
             yield Pause(wait)
         route = routes[attempt % len(routes)]
         shaped = shape(call, effect, route)
-        sent = yield from _send(call, route, shaped, effect.tier, course, house)
+        sent = yield from send(call, route, shaped, effect.tier, course, house.clock)
         if sent.error != "open" or last is None:
             last = (sent, shaped)
         if sent.handle is not None:
@@ -126,6 +133,8 @@ def deliver(
     headers = _passed(sent.headers)
     if shaped.warnings:
         headers += (("x-jevons-warnings", "; ".join(shaped.warnings)),)
+    if sent.status < 300 and all(sent.route.name != route.name for route in view.routes):
+        headers += (("x-jevons-model", sent.route.upstream_model),)
     if sent.handle is not None:
         return (yield from _deliver_stream(sent, shaped, headers, view, course, house))
     body = sent.body
@@ -134,7 +143,10 @@ def deliver(
         body = carry(shaped.dialect, call.surface.value, body, call.peek.model)
     course.cache = view.cache
     yield from book(sent.status, course, house)
-    yield Relay(status=sent.status, body=body, content_type=sent.content_type, headers=headers + ours(course))
+    out, content_type = body, sent.content_type
+    if shaped.held:
+        out, content_type = replay_stream(call.surface.value, body, include_usage=call.peek.include_usage), SSE
+    yield Relay(status=sent.status, body=out, content_type=content_type, headers=headers + ours(course))
     if not view.collect or sent.status >= 300:
         return None
     return _stored(body, sent.status, course, house)
@@ -187,7 +199,7 @@ def refuse(error: JevonsError, course: Course, house: House) -> Generator[Ask, A
     """An error in the caller's own dialect, booked like every other end."""
     course.error = error.code
     yield from book(error.status, course, house)
-    headers = ours(course)
+    headers = (*ours(course), ("x-jevons-error", error.code))
     if error.retry_after_s is not None:
         headers += (("retry-after", f"{error.retry_after_s:.0f}"),)
     yield Relay(status=error.status, body=error_body(course.call.surface.value, error), headers=headers)
@@ -214,20 +226,6 @@ def remember(
     )
     for lever in house.levers:
         yield from lever.learn(outcome)
-
-
-def _send(
-    call: Call, route: Route, shaped: Shaped, tier: str, course: Course, house: House
-) -> Generator[Ask, Answer, Sent]:
-    began = house.clock()
-    try:
-        sent: Sent = yield Send(
-            route=route, surface=shaped.dialect, body=shaped.body, stream=call.peek.stream, tier=tier
-        )
-    except Gone:
-        course.record_gone(route, house.clock() - began)
-        raise
-    return sent
 
 
 def failure(sent: Sent) -> JevonsError:

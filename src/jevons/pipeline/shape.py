@@ -26,6 +26,8 @@ class Shaped(msgspec.Struct, frozen=True):
     warnings: tuple[str, ...] = ()
     strip_usage: bool = False
     """The usage chunk of the stream was asked for by us and is taken out again."""
+    held: bool = False
+    """The caller asked for a stream, and it was collected so that the answer could be checked."""
 
 
 def native(call: Call, route: Route) -> str:

@@ -8,11 +8,13 @@ the governor prices the prefix that a climb destroys.
 """
 
 from collections.abc import Callable, Generator, Sequence
+from math import inf
 
 import msgspec
 
 from jevons.core.ask import Answer, Ask
 from jevons.core.call import Call
+from jevons.core.money import NANO_PER_DOLLAR
 from jevons.core.route import Route
 from jevons.levers.lever import Effect, Offer, Outcome, Risk, View
 from jevons.levers.route.cascade import Plan
@@ -53,7 +55,12 @@ class CascadeLever:
         ways = [self._routes(model, call) for model in climb.plan.ladder]
         if any(way is None for way in ways):
             return ()
-        effect = Effect(ladder=tuple(way for way in ways if way is not None), reach=climb.plan.reach)
+        stop = climb.plan.stop
+        effect = Effect(
+            ladder=tuple(way for way in ways if way is not None),
+            reach=climb.plan.reach,
+            stop_nano=0 if stop == inf else round(stop * NANO_PER_DOLLAR),
+        )
         return (
             Offer(
                 lever=NAME,
