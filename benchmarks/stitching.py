@@ -165,13 +165,12 @@ def measure(data: Path, tasks: int, live: int, seed: int) -> dict[str, Any]:
     fill(identifier, live)
     memory = resident_mib() - before
     calls = interleave([calls_of(run, claude=claude) for run in runs], rng)
-    truth, found, sites, firsts, seconds, by_size = [], [], [], [], [], []
+    truth, found, sites, seconds, by_size = [], [], [], [], []
     for number, (run, surface, body) in enumerate(calls):
         task, site, took = identify(identifier, CALLER, surface, body, f"op{number}", number * GAP_S)
         truth.append(run)
         found.append(task)
         sites.append(site)
-        firsts.append(first_user(body))
         seconds.append(took)
         by_size.append(len(body))
     precision, recall = pairwise(truth, found)
@@ -190,7 +189,7 @@ def measure(data: Path, tasks: int, live: int, seed: int) -> dict[str, Any]:
         "memory_mib": round(memory, 1),
         "remembered": identifier.stitcher.sizes(),
         "controls": {
-            "first user message": pairwise(truth, firsts),
+            "first user message": pairwise(truth, [first_user(body) for _, _, body in calls]),
             "call site": pairwise(truth, sites),
             "every call alone": pairwise(truth, range(len(truth))),
         },

@@ -76,14 +76,14 @@ class Stitcher:
         has_tools = len(parts.tools) > EMPTY_LIST
         root = self._roots.get(hash((scope, ids.source, ids.root))) if ids.root else None
         if root is not None and ids.source == "prompt_cache_key" and root.openings > SHARED_OPENINGS:
-            return self._chained(tenant, scope, ids, talk, site, fresh, at, counting=counting)
+            return self._chained(tenant, scope, ids, talk, site, fresh, at, counting=counting, has_tools=has_tools)
         if ids.root:
             return self._rooted(tenant, scope, ids, talk, site, root, fresh, at, counting=counting, has_tools=has_tools)
         if ids.previous:
             task = self._roots.get(hash((scope, "reply", ids.previous)))
             if task is not None:
                 return _ref(task, "conversation", ids)
-        return self._chained(tenant, scope, ids, talk, site, fresh, at, counting=counting)
+        return self._chained(tenant, scope, ids, talk, site, fresh, at, counting=counting, has_tools=has_tools)
 
     def answered(self, tenant: str, task: TaskRef, reply: str) -> None:
         """A reply that the provider keeps: a later call may go on from it by its id."""
@@ -101,7 +101,7 @@ class Stitcher:
             root = above.root if above is not None else ids.parent or ids.task
             task = Task(id=ids.task, root=root, parent=ids.parent, name=ids.name)
             self._root(key, task)
-        if not parts.empty:
+        if len(parts.tools) > EMPTY_LIST and not parts.empty:
             self._watch(tenant, task, Talk(parts.body, *parts.talk, seed=0))
         return _ref(task, ids.source, ids)
 
@@ -153,11 +153,22 @@ class Stitcher:
                 task = Task(id=f"{top}.{_short(fresh)}", root=top, parent=top, site=site)
         if talk.size and not counting:
             self.chains.put(scope, talk, task, found, at)
-            self._watch(tenant, task, talk)
+            if has_tools:
+                self._watch(tenant, task, talk)
         return _ref(task, ids.source, ids)
 
     def _chained(
-        self, tenant: str, scope: int, ids: Ids, talk: Talk, site: str, fresh: str, at: float, *, counting: bool
+        self,
+        tenant: str,
+        scope: int,
+        ids: Ids,
+        talk: Talk,
+        site: str,
+        fresh: str,
+        at: float,
+        *,
+        counting: bool,
+        has_tools: bool,
     ) -> TaskRef | None:
         found: Found | None = self.chains.find(scope, talk, None, at, retry=ids.retry)
         if counting:
@@ -168,7 +179,8 @@ class Stitcher:
             name = f"t_{_short(fresh)}"
             task, source = Task(id=name, root=name, parent=ids.parent, name=ids.name, site=site), "new"
         self.chains.put(scope, talk, task, found, at)
-        self._watch(tenant, task, talk)
+        if has_tools:
+            self._watch(tenant, task, talk)
         return _ref(task, source, ids)
 
     def _root(self, key: int, task: Task) -> None:

@@ -27,7 +27,6 @@ _FORGET = 16
 """At the bound the oldest sixteenth goes."""
 RARE_BYTES = 240
 """Two last pieces of so many bytes, or with a tool call's id, are no chance: the same in another place is an edit."""
-_IDS = (b'"tool_call_id"', b'"tool_use_id"', b'"call_id"')
 SHIFT_BYTES = 512
 """How far an end may move while all before it stays the same: marks come and go, four at most."""
 OTHERS = 64
@@ -106,7 +105,7 @@ class Chains:
         left = MOST_ENDS
         for place in talk.places():
             head = self._ends.get(talk.key(scope, *place))
-            found = None if head is None else _match(head, talk, place[0], wanted, behind, at - WAITING_S)
+            found = None if head is None else _match(head, talk, place, wanted, behind, at - WAITING_S)
             if found is not None:
                 if found.how == "extends" and (second is None or found.end.task is not second.end.task):
                     return found
@@ -153,8 +152,8 @@ class Chains:
             key,
             task,
             offset,
-            talk.probe(offset // 2) if offset >= PROBE_FROM else 0,
-            talk.rare(end, earlier, RARE_BYTES, _IDS),
+            talk.probe(_probed(offset), earlier),
+            talk.rare(end, earlier, RARE_BYTES),
             at,
             is_open,
             before,
@@ -182,7 +181,7 @@ class Chains:
 def _match(
     head: End,
     talk: Talk,
-    place: int,
+    place: tuple[int, int, int],
     wanted: Callable[[Task], bool] | None,
     behind: tuple[int, int, int] | None,
     since: float,
@@ -191,18 +190,22 @@ def _match(
     waiting: End | None = None
     best: Found | None = None
     end: End | None = head
-    offset = talk.offset(place)
+    offset = talk.offset(place[0])
     while end is not None:  # the newest first
         if wanted is None or wanted(end.task):
-            same = abs(end.offset - offset) <= SHIFT_BYTES and (
-                end.offset < PROBE_FROM or end.probe == talk.probe(end.offset // 2)
-            )
+            near = abs(end.offset - offset) <= SHIFT_BYTES
+            same = near and end.probe == talk.probe(_probed(end.offset), place[2])
             if same and end.open and (waiting is None or end.at >= since):
                 waiting = end
             elif best is None and (same or end.rare):
                 best = Found(end, "forks" if same else "edits", behind)
         end = end.other
     return best if waiting is None else Found(waiting, "repeats" if behind is None else "extends", behind)
+
+
+def _probed(offset: int) -> int:
+    """Where the middle before an end is looked at; 0: nowhere, it is too short."""
+    return offset // 2 if offset >= PROBE_FROM else 0
 
 
 def _newest(end: End | None, most: int) -> End | None:

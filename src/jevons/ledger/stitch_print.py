@@ -18,7 +18,7 @@ from collections.abc import Iterator
 ENDS = 64
 """Bytes read at each end of a piece's words."""
 _REACH = 256
-"""Where the words must begin, and where a mark may stand: so many bytes from either end of a piece."""
+"""So many bytes from the end of a piece a mark may stand."""
 DEEPEST = 64
 """Pieces looked back from the end, and then from the start: bounds what a call that continues nothing costs."""
 PROBE = 64
@@ -26,16 +26,22 @@ PROBE = 64
 
 _MARK = b'"cache_control"'
 _MARKS = re.compile(rb',\s*"cache_control"\s*:\s*(?:\{[^}]*\}|null)|"cache_control"\s*:\s*(?:\{[^}]*\}|null)\s*,')
-_WORDS = re.compile(rb'"content"\s*:\s*(?:\[\s*\{\s*"type"\s*:\s*"(?:input_|output_)?text"\s*,\s*"text"\s*:\s*)?"?')
+_WORDS = re.compile(
+    rb'\[?\s*\{\s*(?:"role"\s*:\s*"\w+"\s*,\s*)?"content"\s*:\s*'
+    rb'(?:\[\s*\{\s*"type"\s*:\s*"(?:input_|output_)?text"\s*,\s*"text"\s*:\s*)?"?'
+)
+"""What wraps an item's words at its start. A tool's result is not unwrapped: the id of its call stands before them."""
 _WRAP = b'}]", \t\r\n'
 _CUTS = (b'},{"', b'}, {"')
 _LOOSE = re.compile(rb'\}\s*,\s*\{\s*"')
 _ANSWER = re.compile(rb'"role"\s*:\s*"assistant"|"type"\s*:\s*"(?:function_call|reasoning|custom_tool_call)"')
-_CALLS = (b'"tool_use"', b'"tool_calls"', b'"function":{', b'"function": {', b'"function_call"')
+IDS = (b'"tool_call_id"', b'"tool_use_id"', b'"call_id"')
+"""A tool's result names its call: with them it is like no other."""
+_CALLS = (b'"tool_use"', b'"tool_calls"', b'"function')
 _CALL_ID = re.compile(rb'"(?:id|call_id)"\s*:\s*"[^"]*"\s*,?')
-CALL_WITHIN = 8
+CALL_WITHIN = 6
 """Pieces from the end in which the last tool call is looked for: it and its results."""
-CALL_HEAD, CALL_BYTES = 1_024, 16_384
+CALL_HEAD, CALL_BYTES = 512, 4_096
 """Where a piece says that it is a tool call, and how much of its arguments counts."""
 
 
@@ -104,18 +110,20 @@ class Talk:
             found = self._prints[start] = fingerprint(self._body, start, end)
         return found
 
-    def rare(self, end: int, before: int, least: int, marks: tuple[bytes, ...]) -> bool:
+    def rare(self, end: int, before: int, least: int) -> bool:
         """The last two pieces are so long, or so marked, that the same ones elsewhere are no chance."""
         start = self._low if before < 0 else before
         if end - start >= least:
             return True
         last = self._body[start:end]
-        return any(mark in last for mark in marks)
+        return any(mark in last for mark in IDS)
 
-    def probe(self, offset: int) -> int:
-        """A print of a few bytes at an offset from the conversation's start."""
+    def probe(self, offset: int, before: int) -> int:
+        """A print of what stands further ahead of an end: the piece before its last two, and a few bytes at `offset`
+        from the conversation's start."""
         at = self._low + offset
-        return hash(self._body[at : min(at + PROBE, self._high)])
+        third = self._print(self._before(before), before) if before > self._low else 0
+        return hash((third, self._body[at : min(at + PROBE, self._high)] if offset else b""))
 
     def last_call(self) -> int:
         """A print of the last tool call, its id left out; 0 where the last pieces hold none."""
@@ -123,7 +131,7 @@ class Talk:
             head = self._body[start : min(end, start + CALL_HEAD)]
             if any(mark in head for mark in _CALLS):
                 whole = self._body[start : min(end, start + CALL_BYTES)].rstrip(_WRAP)
-                return hash(_CALL_ID.sub(b"", whole)) or 1
+                return hash(((end - start) // CALL_BYTES, _CALL_ID.sub(b"", whole))) or 1
         return 0
 
     def offset(self, end: int) -> int:
@@ -134,12 +142,9 @@ def fingerprint(body: bytes, low: int = 0, high: int | None = None) -> int:
     """64 bits of one piece, keyed per process (Python's own keyed hash of bytes): nobody can aim at a collision."""
     high = len(body) if high is None else high
     tail = body[max(low, high - _REACH) : high]
-    if _MARK in tail:
-        body = _MARKS.sub(b"", body[low:high])
-        low, high = 0, len(body)
-        tail = body[-_REACH:]
-    words = _WORDS.search(body, low, min(high, low + _REACH))
-    start = words.end() if words else low
-    kept = tail.rstrip(_WRAP)
-    high -= len(tail) - len(kept)
-    return hash((high - start, body[start : min(high, start + ENDS)], body[max(start, high - ENDS) : high]))
+    kept = (_MARKS.sub(b"", tail) if _MARK in tail else tail).rstrip(_WRAP)
+    words = _WORDS.match(body, low, high)
+    start = low if words is None else words.end()
+    length = high - start - len(tail) + len(kept)
+    ends = kept[-min(ENDS, max(0, length)) :] if length > 0 else b""
+    return hash((length, body[start : start + min(ENDS, length)] if length > 0 else b"", ends))
