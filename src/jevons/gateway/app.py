@@ -155,6 +155,7 @@ class Gateway:
         where = target(self.catalogue, self._access.passthrough, scope, own_key=bool(own))
         body = await self._body(headers, receive)
         call = self._call(surface, caller, headers, body, look(body), where.path, where.method)
+        call = self.identifier.identify(call, {})
         view = self._view(call)
         view.routes = (route(where, call.peek),)
         return Drive(call, self.world, send, receive, provider_key=own), raw(call, view, self.house)

@@ -8,6 +8,7 @@ that field is not ours.
 import re
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import unquote
 
 import msgspec
 
@@ -38,6 +39,7 @@ _TRACE = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-")
 _NO_TRACE = "0" * 32
 _ID = re.compile(r"[!-~](?:[ -~]*[!-~])?")
 """Printable ASCII: an id is shown in terminals and stands in headers."""
+_TALKLESS = {Surface.EMBEDDINGS, Surface.RAW}
 _NO_TALK = Parts(b"", empty=True)
 
 
@@ -50,7 +52,7 @@ class Identifier:
 
     def identify(self, call: Call, found: Fields) -> Call:
         """The call with its task and its site. Raises CallerError for a bad header of ours."""
-        read = _NO_TALK if call.surface == Surface.EMBEDDINGS else parts(call.surface, call.body, found)
+        read = _NO_TALK if call.surface in _TALKLESS else parts(call.surface, call.body, found)
         site = self.sites.name(call.caller.key_id, read.system, read.tools, call.headers.get(SITE, ""))
         task = self.stitcher.identify(
             call.caller.tenant,
@@ -88,7 +90,7 @@ def ids_of(headers: Mapping[str, str], peek: Peek, found: Fields) -> Ids:
     """Explicit ids in order: our headers, metadata, session headers, conversation, cache key, trace."""
     task = headers.get(TASK, "")
     retry = headers.get(_RETRY, "0") != "0"
-    parent, name = headers.get(PARENT, ""), headers.get(NAME, "")[:LONGEST_ID]
+    parent, name = headers.get(PARENT, ""), unquote(headers.get(NAME, ""))[:LONGEST_ID]
     if parent:
         checked(PARENT, parent)
     if task:
