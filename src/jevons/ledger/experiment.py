@@ -196,11 +196,17 @@ def look(evidence: Evidence, design: Design) -> Headline:
 
 def net_negative(evidence: Evidence, design: Design, lever: str) -> bool:
     """Whether tasks without the lever are proven cheaper than tasks with it. The level is shared by all levers."""
+    saving = lever_saving(evidence, design, lever)
+    return saving is not None and saving.high < 0
+
+
+def lever_saving(evidence: Evidence, design: Design, lever: str) -> Interval | None:
+    """Dollars per task that a lever saves: tasks without it minus tasks with it. None: too few tasks."""
     off, on = evidence.levers[lever]
     if not evidence.mixture or min(off.n, on.n) < BURN_IN:
-        return False
+        return None
     width = multiple(off.n + on.n, evidence.mixture, design.alpha / len(evidence.levers))
-    return interval(difference(off, on), width).high < 0
+    return interval(difference(off, on), width)
 
 
 def planned_size(evidence: Evidence, design: Design) -> float:
