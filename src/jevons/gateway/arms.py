@@ -13,7 +13,7 @@ from jevons.core.call import Call
 from jevons.core.errors import NotFound
 from jevons.core.route import Provider, Route
 from jevons.engines.catalogue import Catalogue
-from jevons.ledger.experiment import Arm, Design, assign
+from jevons.ledger.experiment import Arm, Design, assign, permitted
 from jevons.levers.lever import Risk, View
 from jevons.plans.plan import Plan
 
@@ -59,8 +59,7 @@ class Arms:
 
     def _draw(self, key: tuple[str, str], plan: Plan, allowed: Mapping[str, Risk]) -> Placed:
         arm = assign(design(plan, allowed, tenant=key[0], salt=self._salt), key[1])
-        left = {} if arm.held else {lever: risk for lever, risk in allowed.items() if lever not in arm.off}
-        return Placed(arm, left)
+        return Placed(arm, permitted(arm, allowed))
 
 
 def design(plan: Plan, levers: Mapping[str, Risk], *, tenant: str, salt: str) -> Design:

@@ -9,6 +9,9 @@ from collections.abc import Iterator
 
 import msgspec
 
+from jevons.core.money import NANO_PER_DOLLAR
+from jevons.ledger.experiment import Design, Evidence, Headline, look, named, record
+from jevons.ledger.experiment import begin as start
 from jevons.plans.plan import Plan
 from jevons.store.db import Database, Row
 
@@ -129,3 +132,64 @@ def outcomes(db: Database, since: float) -> dict[tuple[str, str], bool]:
         (since,),
     )
     return {(tenant, task): bool(solved) for tenant, task, solved in rows}
+
+
+class Measured(msgspec.Struct, frozen=True, kw_only=True):
+    """What a plan's experiment has shown at one look."""
+
+    plan: str
+    since: float
+    design: Design
+    evidence: Evidence
+    headline: Headline
+    told: int
+    """Tasks whose outcome is known."""
+    unpriced: int
+    """Finished tasks that are left out, since some call of theirs has no known price."""
+    full: bool
+    """There are more tasks than one look reads: the newest are not in it."""
+
+
+def measure(db: Database, plan: Plan, experiment: Experiment, now: float) -> Measured:
+    """Look at all finished tasks of a plan since its draw began. What was expected of a task is the mean of the tasks
+    of its name that ended before it."""
+    begun = since(db, experiment, plan.name)
+    done = list(finished(db, plan.name, begun, now - QUIET_S))
+    drawn = Design(tenant="", salt=experiment.salt, holdout=plan.hold_out, lever_off=plan.hold_out)
+    levers = {lever for arm in {one.arm for one in done} for lever in named(arm, drawn).off}
+    drawn = msgspec.structs.replace(drawn, levers=tuple(sorted(levers)))
+    seen, unpriced = start(drawn), 0
+    means: dict[str, tuple[int, float]] = {}
+    overall = (0, 0.0)
+    for one in done:
+        if one.cost_nano is None:
+            unpriced += 1
+            continue
+        dollars = one.cost_nano / NANO_PER_DOLLAR
+        mine = means.get(one.name, overall)
+        seen = record(seen, drawn, named(one.arm, drawn), dollars, mine[1], one.solved)
+        means[one.name], overall = _mean(means.get(one.name, (0, 0.0)), dollars), _mean(overall, dollars)
+    return Measured(
+        plan=plan.name,
+        since=begun,
+        design=drawn,
+        evidence=seen,
+        headline=look(seen, drawn),
+        told=sum(one.solved is not None for one in done),
+        unpriced=unpriced,
+        full=_count(db, plan.name, begun) > MOST_TASKS,
+    )
+
+
+def _count(db: Database, plan: str, since: float) -> int:
+    """Tasks of a plan's experiment, finished or not; counted no further than one more than a look reads."""
+    row = db.row(
+        "SELECT count(*) FROM (SELECT 1 FROM tasks WHERE started >= ? AND plan = ? AND arm <> '' LIMIT ?) AS some",
+        (since, plan, MOST_TASKS + 1),
+    )
+    return int(row[0]) if row else 0
+
+
+def _mean(before: tuple[int, float], value: float) -> tuple[int, float]:
+    n = before[0] + 1
+    return n, before[1] + (value - before[1]) / n
