@@ -29,13 +29,13 @@ LONGEST_TEXT = 256
 """Characters kept of a name that a caller chose."""
 
 _SERIES = ("tenant", "customer", "plan", "key_id", "site", "surface", "model", "served_model")
-_TARIFF = ("provider", "model", "role", "tier", "usage_source", "cost_source", "price_version", "rates")
+TARIFF = ("provider", "model", "role", "tier", "usage_source", "cost_source", "price_version", "rates")
 _INSERT_OPERATION = (
     "INSERT INTO operations (seq, operation, series, task, status, error, started, duration_s, stream, cancelled, "
     "cache, arm, cost_nano, baseline_nano, levers) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) "
     "ON CONFLICT (operation) DO NOTHING"
 )
-_INSERT_ATTEMPT = (
+INSERT_ATTEMPT = (
     "INSERT INTO attempts (operation, number, tariff, status, error, started, duration_s, first_byte_s, input, cached, "
     "cache_write_5m, cache_write_1h, output, reasoning, cost_nano) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 )
@@ -95,7 +95,7 @@ class Bookkeeper:
     def forget(self) -> None:
         """Look every id up again: what they point at may be gone (retention, a restored database)."""
         self.series = Names("series", _SERIES)
-        self.tariffs = Names("tariffs", _TARIFF)
+        self.tariffs = Names("tariffs", TARIFF)
         self.tasks = Names("tasks", ("tenant", "task"))
 
     def write(self, db: Database, operations: Sequence[Operation]) -> int:
@@ -130,7 +130,7 @@ class Bookkeeper:
             series, task = self._series(db, operation), self._task(db, operation)
             rows.append(_operation_row(seq, series, task, operation, vector))
             for number, attempt in enumerate(operation.attempts):
-                attempts.append(_attempt_row(seq, number, self._tariff(db, attempt), attempt))
+                attempts.append(attempt_row(seq, number, self._tariff(db, attempt), attempt))
             savings.collect(credited, operation.started, series, operation.levers)
             started = int(operation.started)
             minute = (started - started % MINUTE, series)
@@ -142,7 +142,7 @@ class Bookkeeper:
             seq += 1
         if db.many(_INSERT_OPERATION, rows) != len(rows):
             raise _BookedBefore
-        db.many(_INSERT_ATTEMPT, attempts)
+        db.many(INSERT_ATTEMPT, attempts)
         db.many(ADD_TO_TASK, [(ended, ended, *vector, task) for task, (ended, vector) in tasks.items()])
         db.many(ADD_TO_ROLLUP, [(*key, *vector) for key, vector in fold(minutes).items()])
         savings.add(db, credited)
@@ -215,7 +215,8 @@ def _operation_row(seq: int, series: int, task: int | None, operation: Operation
     )
 
 
-def _attempt_row(seq: int, number: int, tariff: int, attempt: Attempt) -> tuple[Any, ...]:
+def attempt_row(seq: int, number: int, tariff: int, attempt: Attempt) -> tuple[Any, ...]:
+    """The values of INSERT_ATTEMPT."""
     usage = attempt.usage
     return (
         seq,
