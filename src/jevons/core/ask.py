@@ -175,6 +175,9 @@ class Shadow(msgspec.Struct, frozen=True, kw_only=True):
     surface: str
     body: bytes
     role: str = "shadow"
+    """shadow | audit: what the ledger says of the attempt."""
+    about: Any = None
+    """The lever's own: what its answer is to be compared with."""
 
 
 class Gone(Exception):

@@ -61,12 +61,15 @@ class World(msgspec.Struct):
     limits: Limits
     book: Callable[[Any], Awaitable[None] | None]
     collect_bytes: int = 1024 * 1024
+    shadow: Callable[[Shadow, Call, Any], None] | None = None
+    """Takes what is asked beside a call, with the operation as it was booked; None: nobody does."""
 
 
 class Drive:
     """One call being driven. `gone` is set by whoever notices that the caller left, and cancels the task."""
 
     __slots__ = (
+        "_booked",
         "_pump",
         "_receive",
         "_recorder",
@@ -106,6 +109,7 @@ class Drive:
         self._send = send
         self._started = False
         self._pump: Pump | Tap | None = None
+        self._booked: Any = None
         self._recorder = recorder
         self._route: Route | None = None
 
@@ -155,10 +159,11 @@ class Drive:
 
     async def _answer(self, ask: Ask) -> Answer:
         if isinstance(ask, Send):
-            return await self._burn(ask)
+            return await self.burn(ask)
         if isinstance(ask, Relay):
             return await (self._whole(ask) if ask.sent is None else self._stream(ask, ask.sent))
         if isinstance(ask, Book):
+            self._booked = ask.operation
             waiting = self._world.book(ask.operation)
             return None if waiting is None else await waiting
         if isinstance(ask, Reserve):
@@ -173,13 +178,16 @@ class Drive:
             return await asyncio.sleep(ask.seconds)
         if isinstance(ask, Change):
             return self._world.memory.put(ask.store, self.call.caller.tenant, ask.key, ask.value)
-        if isinstance(ask, Embed | Defer | Shadow):
+        if isinstance(ask, Shadow):
+            return None if self._world.shadow is None else self._world.shadow(ask, self.call, self._booked)
+        if isinstance(ask, Embed | Defer):
             return None
         raise OurError(f"no one answers {type(ask).__name__}")
 
     # --- upstream
 
-    async def _burn(self, ask: Send) -> Sent:
+    async def burn(self, ask: Send) -> Sent:
+        """One attempt at one upstream, with its breaker. A stream comes back as a handle, unless it is to be held."""
         route, began = ask.route, time.monotonic()
         self._route = route
         upstream = self._world.upstreams[route.provider.name]
