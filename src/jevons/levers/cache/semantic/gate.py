@@ -152,11 +152,15 @@ class Gate:
         return self.served_wrong + (self.known_wrong if self.policy.unit == "hit" else 0)
 
     def _fits(self, risk: float) -> bool:
-        """Per hit only: the served record's predicted risk fits the count of errors that its length allows."""
+        """Per hit only: the served record's predicted risk fits the count of errors that its length allows, and no
+        hit takes more than its share of what is left until one more is allowed: else the first hits take all of it.
+        """
         if self.policy.unit == "request":
             return True
-        room = poisson_mean(self.policy.level * (self.served + 1), CROSSING)
-        return self._risk_served + risk * self.correction <= room
+        allowed = math.floor(self.policy.level * (self.served + 1))
+        hits_until_next = max(1.0, (allowed + 1) / self.policy.level - self.served)
+        room = poisson_mean(allowed, CROSSING) - self._risk_served
+        return risk * self.correction <= room / hits_until_next
 
     def _aim(self) -> None:
         """The largest threshold whose expected wrong answers use the budget up by the time the count has doubled."""
