@@ -33,6 +33,8 @@ class Limit(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """Nano-dollars, requests, tokens, or calls in flight."""
     warn_at: float = 0.8
     """The share from which callers are warned and cheaper offers are preferred."""
+    away: Literal["local", "closed"] = "local"
+    """While the store that gateways share is away: hold to this gateway's part of what was left, or refuse."""
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -153,7 +155,7 @@ def _limits(value: Any, where: str) -> tuple[Limit, ...]:
     found = []
     for number, body in enumerate(value):
         at = f"{where}.budgets[{number}]"
-        _only(body, {"scope", "per", "warn_at", *KINDS}, at)
+        _only(body, {"scope", "per", "warn_at", "away", *KINDS}, at)
         kinds = [kind for kind in KINDS if kind in body]
         if len(kinds) != 1:
             raise CallerError(f"{at} names {len(kinds)} of {', '.join(KINDS)}; it takes exactly one")
@@ -161,7 +163,7 @@ def _limits(value: Any, where: str) -> tuple[Limit, ...]:
         amount = _dollars(body[kind], f"{at}.usd") if kind == "usd" else body[kind]
         if not isinstance(amount, int) or amount < 0:
             raise CallerError(f"{at}.{kind} is {body[kind]!r}; it is a number that is not negative")
-        fields = {"scope": "customer", **{key: body[key] for key in ("scope", "per", "warn_at") if key in body}}
+        fields = {"scope": "customer", **{key: body[key] for key in ("scope", "per", "warn_at", "away") if key in body}}
         fields.setdefault("per", "now" if kind == "concurrent" else "total")
         if (kind == "concurrent") != (fields["per"] == "now"):
             raise CallerError(f'{at}: concurrent goes with per = "now", and nothing else does')
