@@ -75,7 +75,7 @@ class Gateway:
         self._view = view
         self._admits = admits
         self._pages = pages
-        self._trees = tuple((path, page) for path, page in pages.items() if path.endswith("/"))
+        self._trees = tuple((path, page) for path, page in pages.items() if path.endswith("/") and path != "/")
         self._state = state
         state.answered = self.identifier.answered
         self._access = access

@@ -82,7 +82,7 @@ class Protocol(HttpToolsProtocol):
             raise ValueError("the head is too large")  # httptools hands it on as a parser's error
 
     def _stay(self, rest: bytes) -> None:
-        """An upgrade is not taken (RFC 9110, 7.8): the parser, which stopped behind the head, is given it again without.
+        """An upgrade is not taken (RFC 9110, 7.8): the parser stopped behind the head, and is given it without.
 
         Java's HttpClient offers h2c with every request to a plain address, those with a body too.
         """

@@ -17,7 +17,7 @@ from typing import Any
 import msgspec
 
 from jevons.core.call import Call, Surface
-from jevons.core.errors import CallerError, NotFound
+from jevons.core.errors import CallerError, NotFound, OurError
 from jevons.core.route import Route
 from jevons.store import responses as rows
 from jevons.store.migrate import open_database
@@ -159,7 +159,7 @@ class State:
         previous = call.peek.previous_response_id
         if not previous:
             return Recorder(self, call, call, "")
-        links = await self._run(rows.chain, call.caller.tenant, previous)
+        links = await self._look(rows.chain, call.caller.tenant, previous)
         if not links:
             raise NotFound(
                 f"no response {previous!r} is known here: it was never made with this key's tenant, it was not stored, "
@@ -180,14 +180,14 @@ class State:
 
     async def find(self, tenant: str, ident: str) -> rows.Kept:
         """Raises NotFound, for another tenant's response too."""
-        kept = await self._run(rows.find, tenant, ident) if _ID.fullmatch(ident) else None
+        kept = await self._look(rows.find, tenant, ident) if _ID.fullmatch(ident) else None
         if kept is None:
             raise NotFound(f"no response {ident!r} is known here", code="response_not_found")
         found: rows.Kept = kept
         return found
 
     async def remove(self, tenant: str, ident: str) -> None:
-        await self._run(rows.remove, tenant, ident)
+        await self._look(rows.remove, tenant, ident)
 
     async def keep(self, kept: rows.Kept) -> None:
         """Write it, and now and then forget what is too old. A database that is away costs the state, not the call."""
@@ -198,6 +198,14 @@ class State:
                 await self._run(rows.prune, kept.at - self._keep_s)
         except self._db.away as error:
             log.warning("a response could not be kept, it can't be continued: %s", error)
+
+    async def _look(self, work: Callable[..., Any], *arguments: Any) -> Any:
+        """Raises OurError while the database is away: nobody is told that a response is not there when it may be."""
+        try:
+            return await self._run(work, *arguments)
+        except self._db.away as error:
+            log.warning("kept responses can't be read: %s", error)
+            raise OurError("kept responses can't be read now; try again", code="state_away", status=503) from None
 
     async def _run(self, work: Callable[..., Any], *arguments: Any) -> Any:
         def locked() -> Any:
