@@ -64,7 +64,7 @@ async def trial(housekeeping: Housekeeping, address: str) -> str:
     text = msgspec.json.decode(reply, type=_Answer).choices[0].message.content or ""
     cost = exchange.header(b"x-jevons-cost").decode()
     return (
-        f"  asked    {QUESTION}\n  {model[:8]:8s} {' '.join(text.split())}\n"
+        f"  asked    {QUESTION}\n  answer   {' '.join(text.split())}\n"
         f"  cost     ${cost} (modelled: the machine's price by the seconds it took)\n"
         f"  booked   {exchange.header(b'x-jevons-operation').decode()}; see `jevons log --last 1`"
     )
