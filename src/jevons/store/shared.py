@@ -175,6 +175,22 @@ class Shared(msgspec.Struct):
         return [*tasks, asyncio.create_task(self.counters.run())]
 
     @property
+    def up(self) -> int:
+        return int(self.link is None or self.link.up)
+
+    @property
+    def losses(self) -> int:
+        return self.link.losses if self.link is not None else 0
+
+    @property
+    def grants(self) -> int:
+        return self.counters.local_grants if isinstance(self.counters, SharedCounters) else 0
+
+    @property
+    def refusals(self) -> int:
+        return self.counters.closed_refusals if isinstance(self.counters, SharedCounters) else 0
+
+    @property
     def state(self) -> str:
         """For /readyz: `ok`, or what holds instead."""
         if isinstance(self.counters, SharedCounters):

@@ -258,7 +258,8 @@ class SharedCounters:
 
     def _send_settlement(self, operation: str) -> None:
         claims, took = self._unsent[operation]
-        keys, parts = [f"{PREFIX}done:{operation}"], []
+        keys = [f"{PREFIX}done:{operation}"]
+        parts: list[str | int] = []
         for claim in claims:
             keys.append(PREFIX + claim.counter)
             parts += [f"{operation}|{claim.amount}", claim.amount, took.get(claim.counter, 0)]
@@ -274,7 +275,8 @@ class SharedCounters:
 
     def _send_hold(self, operation: str, held: Held) -> None:
         now = time.time()
-        keys, parts = [f"{PREFIX}done:{operation}"], []
+        keys = [f"{PREFIX}done:{operation}"]
+        parts: list[str | int] = []
         for claim in held.claims:
             keys.append(PREFIX + claim.counter)
             parts += [f"{operation}|{claim.amount}", claim.amount, _keep_s(claim, now)]
@@ -291,8 +293,8 @@ class SharedCounters:
         recent = list(self._known)[-REFRESHED:]
         asked = [self._link.ask("HMGET", PREFIX + counter, "s", "r") for counter in recent]
         last = [
-            self._link.ask("ZADD", key, now, self._name),
-            self._link.ask("ZREMRANGEBYSCORE", key, "-inf", now - GATEWAY_LIVES_S),
+            self._link.ask("ZADD", key, int(now), self._name),
+            self._link.ask("ZREMRANGEBYSCORE", key, "-inf", int(now - GATEWAY_LIVES_S)),
             self._link.ask("ZCARD", key),
         ]
         *states, _, _, alive = await asyncio.gather(*asked, *last)
