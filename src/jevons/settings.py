@@ -106,6 +106,17 @@ class Cache(Section, frozen=True):
     max_entry_bytes: int = 1 * MIB
 
 
+class Shared(Section, frozen=True):
+    """What several gateways share besides the ledger: budgets, rate limits and exact answers, in Valkey or Redis."""
+
+    url: str = ""
+    """redis://[user:password@]host[:port][/number], rediss:// for TLS, or unix:///path; empty: none."""
+    url_file: str = ""
+    """A file that holds the URL, for one with a password."""
+    timeout_s: float = 0.25
+    """How long a command may take before the store counts as away, and each limit's `away` policy holds."""
+
+
 class Prices(Section, frozen=True):
     overrides: str = ""
     """A TOML file of dated prices that win over the book."""
@@ -154,6 +165,7 @@ class Settings(Section, frozen=True):
     models: dict[str, ModelSettings] = {}
     local: Local = Local()
     cache: Cache = Cache()
+    shared: Shared = Shared()
     prices: Prices = Prices()
     access: Access = Access()
     responses: Responses = Responses()
@@ -166,6 +178,7 @@ ENVIRONMENT = {
     "JEVONS_PORT": ("server", "port"),
     "JEVONS_DATABASE": ("database", "url"),
     "JEVONS_DURABILITY": ("database", "durability"),
+    "JEVONS_SHARED": ("shared", "url"),
     "JEVONS_LOCAL_MODEL": ("local", "model"),
     "JEVONS_LOCAL_THREADS": ("local", "threads"),
 }
@@ -206,6 +219,16 @@ def parse(tree: dict[str, Any], origin: str) -> Settings:
             'set database.url = "postgresql://user@host/jevons"'
         )
     return settings
+
+
+def shared_url(shared: Shared) -> str:
+    """The URL of the shared store, from the settings or from the file that they name. Raises SettingsError."""
+    if not shared.url_file:
+        return shared.url
+    try:
+        return Path(shared.url_file).read_text(encoding="utf-8").strip()
+    except OSError as error:
+        raise SettingsError(f"shared.url_file {shared.url_file}: {error.strerror}") from None
 
 
 def _read(file: Path) -> dict[str, Any]:

@@ -40,9 +40,12 @@ from jevons.gateway.held import whole
 from jevons.gateway.passthrough import Tap
 from jevons.gateway.pump import Pump
 from jevons.gateway.state import Recorder
+from jevons.plans.budget import Denied, Granted
 from jevons.store.answers import Answers
 from jevons.store.counters import Counters
 from jevons.store.memory import Memory
+from jevons.store.shared import SharedAnswers
+from jevons.store.valkey import SharedCounters
 from jevons.wire.facts import facts
 
 LEASE_S = 120.0
@@ -55,8 +58,8 @@ class World(msgspec.Struct):
     """All that a driver reaches outside itself. `book` answers what to wait for when it must be durable, else None."""
 
     upstreams: dict[str, Upstream]
-    answers: Answers
-    counters: Counters
+    answers: Answers | SharedAnswers
+    counters: Counters | SharedCounters
     memory: Memory
     limits: Limits
     book: Callable[[Any], Awaitable[None] | None]
@@ -167,7 +170,8 @@ class Drive:
             waiting = self._world.book(ask.operation)
             return None if waiting is None else await waiting
         if isinstance(ask, Reserve):
-            return self._world.counters.reserve(ask.operation, ask.claims, time.time() + LEASE_S)
+            found = self._world.counters.reserve(ask.operation, ask.claims, time.time() + LEASE_S)
+            return found if isinstance(found, Granted | Denied) else await found
         if isinstance(ask, Settle):
             return self._world.counters.settle(ask.operation, ask.took)
         if isinstance(ask, Find):

@@ -44,15 +44,15 @@ from jevons.pipeline.retry import RetryPolicy
 from jevons.pipeline.run import House
 from jevons.plans.plan import NO_PLAN, Customer, Plan
 from jevons.prices.book import Book
-from jevons.settings import Settings
+from jevons.settings import Settings, shared_url
 from jevons.store import experiments as experiment_rows
 from jevons.store import keys as key_rows
 from jevons.store import plans as plan_rows
 from jevons.store.answers import Answers
-from jevons.store.counters import Counters
 from jevons.store.memory import Memory, Shelf
 from jevons.store.migrate import open_database
 from jevons.store.retention import Keep, prune
+from jevons.store.shared import share
 from jevons.store.spent import spent_in_ledger
 from jevons.store.writer import Writer
 
@@ -90,15 +90,24 @@ class Housekeeping:
         self.arms = Arms(experiment_rows.ensure(self.db, secrets.token_hex(16), time.time()).salt)
         self._keys_at = self._plans_at = 0
         self._unread_until = 0.0
-        self.world = World(
-            upstreams={name: self._upstream(name, environ) for name in self.catalogue.providers},
-            answers=Answers(
+        self.shared = share(
+            shared_url(settings.shared),
+            settings.shared.timeout_s,
+            here=Answers(
                 max_bytes=settings.cache.max_bytes,
                 max_entry_bytes=settings.cache.max_entry_bytes,
                 ttl_s=settings.cache.ttl_s,
             ),
+            max_entry_bytes=settings.cache.max_entry_bytes,
+            ttl_s=settings.cache.ttl_s,
+            seed=self._spent_before,
+            parts=settings.server.workers,
+        )
+        self.world = World(
+            upstreams={name: self._upstream(name, environ) for name in self.catalogue.providers},
+            answers=self.shared.answers,
             memory=Memory(),
-            counters=Counters(self._spent_before),
+            counters=self.shared.counters,
             limits=Limits(
                 connect_s=settings.timeouts.connect_s,
                 first_byte_s=settings.timeouts.first_byte_s,
@@ -157,6 +166,7 @@ class Housekeeping:
         self._follow()
         self.local.start()
         self._tasks = [asyncio.create_task(work()) for work in (self._sweep, self._follow_changes, self._prune)]
+        self._tasks += await self.shared.start()
 
     async def stop(self) -> None:
         """Stop the work beside the calls, and write what is queued."""
@@ -182,6 +192,7 @@ class Housekeeping:
         return {
             "ledger": "ok" if health.ready and not health.error else health.error or f"{health.queued} operations wait",
             "local model": self.local.state,
+            "shared store": self.shared.state,
             "draining": "draining" if self.gateway.draining else "ok",
         }
 
@@ -260,6 +271,10 @@ class Housekeeping:
         gauge("jevons_ledger_retries", "Batches that the database did not take at once", lambda: writer.health.retries)
         gauge("jevons_ledger_stalled_seconds", "How long the batch at hand waits", lambda: writer.health.stalled_s)
         gauge("jevons_reservations", "Calls that hold a part of a budget", lambda: self.world.counters.reservations)
+        gauge("jevons_shared_up", "1 while the shared store answers, or none is used", lambda: self.shared.up)
+        gauge("jevons_shared_losses", "How often the shared store went away", lambda: self.shared.losses)
+        gauge("jevons_shared_grants", "Calls let in by this gateway's part of a limit", lambda: self.shared.grants)
+        gauge("jevons_shared_refusals", "Calls refused since a limit is closed meanwhile", lambda: self.shared.refusals)
         gauge("jevons_cache_bytes", "Bytes of answers kept", lambda: answers.size_bytes)
         gauge("jevons_cache_entries", "Answers kept", lambda: len(answers))
 

@@ -36,7 +36,7 @@ def pages(catalogue: Catalogue, keys: Keys, metrics: Metrics, ready: State) -> d
 
     async def readyz(_scope: MutableMapping[str, Any], _receive: ASGIReceive, send: ASGISend) -> None:
         parts = ready()
-        good = all(state in {"ok", "starting"} for state in parts.values())
+        good = all(state.startswith(("ok", "starting", "degraded")) for state in parts.values())
         await send_json(send, {"status": "ok" if good else "not ready", "parts": parts}, 200 if good else 503)
 
     async def metric(_scope: MutableMapping[str, Any], _receive: ASGIReceive, send: ASGISend) -> None:
