@@ -109,9 +109,9 @@ def context(calls: list[Row]) -> tuple[int, int]:
     for _, _, _, cache, series, prompt in calls:
         if cache in HITS:  # nothing was sent
             continue
-        fresh += max(0, prompt - before.get(series, 0))
-        sent += prompt
-        before[series] = prompt
+        fresh += max(0, int(prompt) - before.get(series, 0))
+        sent += int(prompt)
+        before[series] = int(prompt)
     return fresh, sent
 
 

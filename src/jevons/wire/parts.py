@@ -37,9 +37,10 @@ def parts(surface: Surface, body: bytes, found: Fields) -> Parts:
         return Parts(body, span(body, found, "messages"), _bytes(found.get("system")), tools)
     name = "input" if surface == Surface.RESPONSES else "messages"
     low, high = span(body, found, name)
-    instructions = _bytes(found.get("instructions"))
-    system = instructions or _leading(body, low, high)
-    return Parts(body, (low, high), system, tools, low == high)
+    system = _bytes(found.get("instructions"))
+    if low == high:
+        return Parts(body, system=system, tools=tools, empty=True)
+    return Parts(body, (low, high), system or _leading(body, low, high), tools)
 
 
 def _bytes(raw: msgspec.Raw | None) -> bytes:
