@@ -125,6 +125,14 @@ def test_a_translated_response_is_continued_from_what_was_kept_here(
         ask("And now?", second.id)
 
 
+def test_customers_of_one_key_are_walled_off_too(running: Running, simulator: Simulator) -> None:
+    ada, bob = ({"x-jevons-customer": name} for name in ("ada", "bob"))
+    made = call(running, "POST", "/v1/responses", json={"model": GPT, "input": "x"}, headers=ada).json()["id"]
+    assert call(running, "GET", f"/v1/responses/{made}", headers=ada).status_code == 200
+    for headers in (bob, {}):
+        assert call(running, "GET", f"/v1/responses/{made}", headers=headers).status_code == 404
+
+
 def test_tools_of_a_continued_translated_response_keep_their_ids(running: Running, simulator: Simulator) -> None:
     client = running.openai()
     tool = {

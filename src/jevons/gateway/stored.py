@@ -15,6 +15,7 @@ from jevons.engines.upstream import Upstream
 from jevons.gateway.asgi import ASGIReceive, ASGISend, read_body, send_error, send_json, send_whole, wanted
 from jevons.gateway.auth import Keys
 from jevons.gateway.binding import take_key
+from jevons.gateway.identify import customer_of
 from jevons.gateway.passthrough import query_of
 from jevons.gateway.state import State, listed
 from jevons.pipeline.run import PASSED_ON, PASSED_PREFIXES
@@ -46,7 +47,7 @@ class StoredPage:
 
     async def _answer(self, scope: MutableMapping[str, Any], receive: ASGIReceive, send: ASGISend) -> None:
         headers = wanted(scope["headers"])
-        tenant = self._keys.caller(headers).tenant
+        tenant = customer_of(self._keys.caller(headers), headers).tenant
         key = take_key(headers, allowed=self._access.client_provider_keys)
         ident, _, what = scope["path"].removeprefix(PATH).partition("/")
         method: str = scope["method"]
