@@ -183,7 +183,9 @@ class Drive:
         if isinstance(ask, Change):
             return self._world.memory.put(ask.store, self.call.caller.tenant, ask.key, ask.value)
         if isinstance(ask, Shadow):
-            return None if self._world.shadow is None else self._world.shadow(ask, self.call, self._booked)
+            if self._world.shadow is None or self.provider_key:  # what a caller pays for itself goes nowhere else
+                return None
+            return self._world.shadow(ask, self.call, self._booked)
         if isinstance(ask, Embed | Defer):
             return None
         raise OurError(f"no one answers {type(ask).__name__}")
