@@ -26,6 +26,8 @@ from jevons.gateway.drive import World
 from jevons.gateway.embedding import EmbedPart
 from jevons.gateway.feedback import PATH as FEEDBACK
 from jevons.gateway.feedback import FeedbackPage
+from jevons.gateway.front import PATHS as FRONT
+from jevons.gateway.front import Front
 from jevons.gateway.governing import Tariffs, governing
 from jevons.gateway.local import LocalPart
 from jevons.gateway.metrics import Metrics
@@ -125,6 +127,7 @@ class Housekeeping:
             conversations=covered("conversations", access.passthrough),
         )
         stored = StoredPage(self.state, self.keys, access, self.world.upstreams, self.world.limits)
+        self.front = Front(settings.database.url, self.catalogue)
         self.feedback = FeedbackPage(settings.database.url, self.keys, self.writer, clock)
         book = Book.load(settings.prices.overrides, settings.local.usd_per_hour)
         levers, choose = governing(book)
@@ -150,6 +153,7 @@ class Housekeeping:
                 **pages(self.catalogue, self.keys, self.metrics, self.ready),
                 STORED: stored,
                 FEEDBACK: self.feedback,
+                **(dict.fromkeys(FRONT, self.front) if settings.pages.enabled else {}),
             },
             state=self.state,
             access=access,
@@ -177,6 +181,7 @@ class Housekeeping:
                 await task
         await self.local.stop()
         await self.embeddings.stop()
+        await self.front.stop()
         for upstream in self.world.upstreams.values():
             upstream.pool.close()
         if not await asyncio.to_thread(self.writer.close):
@@ -282,6 +287,7 @@ class Housekeeping:
         while True:
             await asyncio.sleep(SWEEP_S)
             self.gateway.sweep()
+            self.front.sweep()
 
     async def _follow_changes(self) -> None:
         while True:

@@ -130,21 +130,24 @@ def tasks(db: Database, since: float, until: float, *, order: str = "cost_nano",
         f"FROM tasks WHERE started >= ? AND started < ? ORDER BY {_measure(order)} DESC LIMIT ?",
         (since, until, min(limit, MOST_ROWS)),
     )
-    return [
-        TaskSums(
-            tenant=row[0],
-            task=row[1],
-            parent=row[2],
-            name=row[3],
-            customer=row[4],
-            plan=row[5],
-            arm=row[6],
-            started=row[7],
-            ended=row[8],
-            sums=_sums(row[9:]),
-        )
-        for row in rows
-    ]
+    return [task_of(row) for row in rows]
+
+
+def task_of(row: Row) -> TaskSums:
+    """A task from its columns, in the order of TaskSums with the measures last."""
+    tenant, task, parent, name, customer, plan, arm, started, ended = row[:9]
+    return TaskSums(
+        tenant=tenant,
+        task=task,
+        parent=parent,
+        name=name,
+        customer=customer,
+        plan=plan,
+        arm=arm,
+        started=started,
+        ended=ended,
+        sums=_sums(row[9:]),
+    )
 
 
 def _span(db: Database, since: float, until: float, grain: int | None) -> tuple[int, int, int]:
