@@ -31,6 +31,7 @@ def test_metadata_names_a_task_or_a_session() -> None:
     assert ids(metadata={"task_id": "t"}).task == "t"
     found = ids({"x-session-id": "other"}, metadata={"session_id": "s"})
     assert (found.root, found.source) == ("s", "session")
+    assert ids(metadata={"task": "summarise"}).source == "metadata"
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,13 @@ def test_what_changes_by_itself_is_no_part_of_a_template() -> None:
     assert template_of(raw(one)) != template_of(raw(one.replace("Today", "Once upon a time it")))
 
 
+def test_a_client_s_check_sum_is_no_part_either() -> None:
+    line = "x-anthropic-billing-header: cc_version=2.1.38.d9c; cch=%s;\nYou are an agent."
+    assert template_of(raw(line % "e71d1")) == template_of(raw(line % "0abc9"))
+    assert template_of(raw("at commit 3fa9c1b2")) == template_of(raw("at commit 77aa0e1f"))
+    assert template_of(raw("a decade")) != template_of(raw("a facade"))
+
+
 def test_spelled_out_dates_are_no_part_either() -> None:
     assert template_of(raw("It is Tuesday, November 24, 2026.")) == template_of(raw("It is Friday, May 1, 2026."))
 

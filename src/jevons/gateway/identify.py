@@ -32,8 +32,10 @@ SESSION_HEADERS = (
     ("x-conversation-id", "conversation"),
     ("conversation_id", "conversation"),
 )
-_TASK_KEYS = ("jevons_task", "task_id", "task")
-_SESSION_KEYS = ("session_id", "session", "conversation_id", "conversation", "thread_id", "run_id", "chat_id")
+_TASK_KEYS = ("jevons_task", "task_id")
+_SESSION_KEYS = ("session_id", "conversation_id", "thread_id", "run_id", "chat_id")
+_LOOSE_KEYS = ("task", "session", "conversation", "thread", "run")
+"""May hold an id, or a word that all of a program's calls share: taken as an id until it is seen to be shared."""
 _CLAUDE_SESSION = re.compile(r"_session_([0-9a-fA-F-]{16,})\Z")
 _TRACE = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-")
 _NO_TRACE = "0" * 32
@@ -108,6 +110,8 @@ def _root(headers: Mapping[str, str], peek: Peek, found: Fields) -> tuple[str, s
         session = _first(peek.metadata, _SESSION_KEYS) or _claude_session(peek.metadata.get("user_id"))
         if session:
             return session, "session"
+        if loose := _first(peek.metadata, _LOOSE_KEYS):
+            return loose, "metadata"
     for header, source in SESSION_HEADERS:
         value = headers.get(header, "")
         if _usable(value):

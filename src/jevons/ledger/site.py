@@ -25,7 +25,8 @@ _VOLATILE = re.compile(
     r"[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}"  # UUID
     r"|https?://[^\s\"'<>)\]]+"
     r"|(?<![\w/])(?:~|\.{1,2}|[A-Za-z]:)?(?:[/\\][\w.@+-]+){2,}[/\\]?"  # path
-    r"|\b[0-9a-fA-F]{12,}\b"  # digest
+    r"|\bx-anthropic-billing-header:[^\n]*"  # Claude Code's: it holds a check sum of each call
+    r"|\b[0-9a-fA-F]{12,}\b|\b(?=[a-f]*\d)(?=\d*[a-f])[0-9a-f]{6,}\b"  # digest, short digest
     r"|\b(?:Mon|Tues?|Wed(?:nes)?|Thu(?:rs)?|Fri|Sat(?:ur)?|Sun)(?:day)?\b,?"
     r"|\b(?:Jan(?:uary)?|Feb(?:ruary)?|Mar(?:ch)?|Apr(?:il)?|May|June?|July?|Aug(?:ust)?|Sept?(?:ember)?|Oct(?:ober)?"
     r"|Nov(?:ember)?|Dec(?:ember)?)\b\.?(?=,? *\d)"

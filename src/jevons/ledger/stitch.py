@@ -24,7 +24,9 @@ MOST_ROOTS = 100_000
 """Sessions, traces, replies and named parents remembered; about 35 MB at the bound."""
 _FORGET = 16
 SHARED_OPENINGS = 8
-"""A cache key under which so many conversations began is shared by a program's users: it names no task."""
+"""A cache key (or a word in metadata) under which so many conversations began is shared: it names no task."""
+SHARED = frozenset({"prompt_cache_key", "metadata"})
+"""Sources of a root that may hold a word instead of an id."""
 LONGEST_ID = 200
 LOOP_OF, LOOP_TIMES = 8, 3
 """A tool call that is made so many times among a task's last eight, with the same arguments, is a loop."""
@@ -75,7 +77,7 @@ class Stitcher:
         talk = Talk(parts.body, *parts.talk, seed=hash((scope, site)))
         has_tools = len(parts.tools) > EMPTY_LIST
         root = self._roots.get(hash((scope, ids.source, ids.root))) if ids.root else None
-        if root is not None and ids.source == "prompt_cache_key" and root.openings > SHARED_OPENINGS:
+        if root is not None and ids.source in SHARED and root.openings > SHARED_OPENINGS:
             return self._chained(tenant, scope, ids, talk, site, fresh, at, counting=counting, has_tools=has_tools)
         if ids.root:
             return self._rooted(tenant, scope, ids, talk, site, root, fresh, at, counting=counting, has_tools=has_tools)
@@ -97,8 +99,7 @@ class Stitcher:
         key = hash((scope, "named", ids.task))
         task = self._roots.get(key)
         if task is None or (ids.parent and task.parent != ids.parent):
-            above = self._roots.get(hash((scope, "named", ids.parent))) if ids.parent else None
-            root = above.root if above is not None else ids.parent or ids.task
+            root = self._root_of(scope, ids.parent) if ids.parent else ids.task
             task = Task(id=ids.task, root=root, parent=ids.parent, name=ids.name)
             self._root(key, task)
         if len(parts.tools) > EMPTY_LIST and not parts.empty:
@@ -137,7 +138,7 @@ class Stitcher:
                 self._root(hash((scope, ids.source, ids.root)), root)
         if root is None:
             name = derived(tenant, ids.source, ids.root)
-            root = Task(id=name, root=name, name=ids.name, site=site, tools=has_tools)
+            root = Task(id=name, root=name, name=ids.name, site=site if talk.size else "", tools=has_tools)
             self._root(hash((scope, ids.source, ids.root)), root)
         top = root.root
         found = self.chains.find(scope, talk, lambda task: task.root == top, at, retry=ids.retry) if talk.size else None
@@ -146,6 +147,7 @@ class Stitcher:
         else:
             if has_tools and not root.tools:  # what came before the first call with tools were side questions
                 root.site, root.tools = site, True
+            root.site = root.site or site
             if site == root.site or not talk.size:
                 task = root
                 root.openings += not talk.answered
@@ -177,11 +179,17 @@ class Stitcher:
             task, source = found.end.task, "chain"
         else:
             name = f"t_{_short(fresh)}"
-            task, source = Task(id=name, root=name, parent=ids.parent, name=ids.name, site=site), "new"
+            root = self._root_of(scope, ids.parent) if ids.parent else name
+            task, source = Task(id=name, root=root, parent=ids.parent, name=ids.name, site=site), "new"
         self.chains.put(scope, talk, task, found, at)
         if has_tools:
             self._watch(tenant, task, talk)
         return _ref(task, source, ids)
+
+    def _root_of(self, scope: int, parent: str) -> str:
+        """The top of the tree that a named parent is in: itself, where nothing is known of it."""
+        above = self._roots.get(hash((scope, "named", parent)))
+        return parent if above is None else above.root
 
     def _root(self, key: int, task: Task) -> None:
         self._roots.pop(key, None)
