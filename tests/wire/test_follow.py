@@ -2,7 +2,7 @@ import itertools
 import json
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from jevons.core.usage import Usage
@@ -118,6 +118,8 @@ def test_an_error_event_is_a_failure_and_no_end(dialect, event, streams, as_sse)
 @given(st.lists(st.binary(max_size=80), max_size=8), st.sampled_from(list(USAGE)), st.booleans())
 @settings(max_examples=200, deadline=None)
 def test_rubbish_passes_through_and_is_never_done(pieces, dialect, strip):
+    whole = b"".join(pieces)
+    assume(not any(end in whole for end in (b"[DONE]", b"message_stop", b"response.")))  # drawn by chance
     out, facts = follow(dialect, pieces, strip)
-    assert out == b"".join(pieces)
+    assert out == whole
     assert not facts.done

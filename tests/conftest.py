@@ -1,0 +1,9 @@
+"""What all tests share: hypothesis draws the same examples on every CI run, so that a change and nothing else fails it."""
+
+import os
+
+from hypothesis import settings
+
+settings.register_profile("ci", derandomize=True, print_blob=True)
+if os.environ.get("CI") == "true":
+    settings.load_profile("ci")
