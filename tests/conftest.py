@@ -1,4 +1,4 @@
-"""What all tests share: hypothesis draws the same examples on every CI run, so that a change and nothing else fails it."""
+"""What all tests share: hypothesis draws the same examples on every CI run, so that only a change fails it."""
 
 import os
 
