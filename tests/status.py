@@ -31,7 +31,11 @@ def missing(proof: str) -> str:
         return ""
     if proof.startswith("python -m "):
         module = proof.split()[2].replace(".", "/")
-        return "" if any((ROOT / f"{at}{module}{end}").exists() for at in ("", "src/") for end in (".py", "/__main__.py")) else f"no module {module}"
+        return (
+            ""
+            if any((ROOT / f"{at}{module}{end}").exists() for at in ("", "src/") for end in (".py", "/__main__.py"))
+            else f"no module {module}"
+        )
     if proof.startswith("jevons "):
         command = proof.split()[1].replace("-", "_")
         return "" if (ROOT / f"src/jevons/cli/{command}.py").exists() else f"no command {command}"
