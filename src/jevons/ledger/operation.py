@@ -4,6 +4,7 @@ Retries, fallbacks, gates, judges, embeddings and shadows are attempts of the sa
 sum. An attempt whose price is unknown has cost None, and then so has the operation: unknown is never zero.
 """
 
+from collections.abc import Iterable
 from typing import Any
 
 import msgspec
@@ -70,17 +71,27 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def usage(self) -> Usage:
         """All tokens of all attempts."""
-        total = NOTHING
-        for attempt in self.attempts:
-            total = total + attempt.usage
-        return total
+        return usage_of(self.attempts)
 
     @property
     def cost_nano(self) -> Nano | None:
         """The sum over attempts; None as soon as one of them is unpriced."""
-        total = 0
-        for attempt in self.attempts:
-            if attempt.cost_nano is None:
-                return None
-            total += attempt.cost_nano
-        return Nano(total)
+        return cost_of(self.attempts)
+
+
+def usage_of(attempts: Iterable[Attempt]) -> Usage:
+    """All tokens of these attempts."""
+    total = NOTHING
+    for attempt in attempts:
+        total = total + attempt.usage
+    return total
+
+
+def cost_of(attempts: Iterable[Attempt]) -> Nano | None:
+    """What these attempts cost together; None as soon as one of them is unpriced."""
+    total = 0
+    for attempt in attempts:
+        if attempt.cost_nano is None:
+            return None
+        total += attempt.cost_nano
+    return Nano(total)

@@ -14,7 +14,7 @@ from jevons.core.money import ZERO, Nano
 from jevons.core.route import Route
 from jevons.core.usage import NOTHING, Usage
 from jevons.governor import Decision
-from jevons.ledger.operation import Attempt, Operation
+from jevons.ledger.operation import Attempt, Operation, cost_of, usage_of
 from jevons.levers.lever import View
 from jevons.pipeline.baseline import TermsOf, baseline
 from jevons.plans.budget import Claim
@@ -52,19 +52,11 @@ class Course:
 
     @property
     def usage(self) -> Usage:
-        total = NOTHING
-        for attempt in self.attempts:
-            total = total + attempt.usage
-        return total
+        return usage_of(self.attempts)
 
     @property
     def cost_nano(self) -> Nano | None:
-        total = 0
-        for attempt in self.attempts:
-            if attempt.cost_nano is None:
-                return None
-            total += attempt.cost_nano
-        return Nano(total)
+        return cost_of(self.attempts)
 
     def record(self, sent: Sent, role: str = "answer") -> None:
         """An attempt that ended before anything flowed: a whole answer, or a failure."""
