@@ -6,7 +6,7 @@ stored, or what anybody has spent.
 
 import difflib
 from collections.abc import Mapping
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
 
@@ -37,6 +37,31 @@ class Limit(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """While the store that gateways share is away: hold to this gateway's part of what was left, or refuse."""
 
 
+Share = Annotated[float, msgspec.Meta(ge=0.0, le=1.0)]
+
+
+class Trials(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How a plan's candidates are tried at a call site. What they may lose is what the quality floor leaves."""
+
+    alpha: Annotated[float, msgspec.Meta(gt=0.0, le=0.5)] = 0.05
+    """The chance of ever promoting a candidate that is worse by more than that."""
+    shadow_share: Share = 0.1
+    """Of a site's calls, those that a new candidate answers beside the incumbent."""
+    canary_share: Share = 0.1
+    """Of a site's tasks, those that it answers first."""
+    canary_pairs: Annotated[int, msgspec.Meta(ge=1)] = 50
+    audit_share: Share = 0.05
+    """Of the calls that a promoted candidate answers, those that the incumbent answers beside it."""
+    rest_calls: Annotated[int, msgspec.Meta(ge=1)] = 2_000
+    """Calls that a demoted candidate rests before its next trial."""
+    evidence: Literal["equal", "schema"] = "equal"
+    """equal: an answer that differs counts against the candidate. schema: one that is valid is as good."""
+    trial_nano: Nano = Nano(20_000_000_000)
+    """What one trial may burn."""
+    day_nano: Nano = Nano(5_000_000_000)
+    """What all shadows of the plan may burn in a day (UTC)."""
+
+
 class Plan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """See the module's first lines. Prices in nano-dollars."""
 
@@ -59,6 +84,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     """What would have run; empty: the model that was asked for."""
     candidates: tuple[str, ...] = ()
     """Cheaper models that may be tried, for routing."""
+    trials: Trials = Trials()
     models: tuple[str, ...] = ()
     """Models that may be asked for; empty: all."""
     unpriced: Literal["refuse", "allow"] = "refuse"
@@ -123,6 +149,8 @@ def _plan(name: str, body: dict[str, Any]) -> Plan:
             fields[MONEY[key]] = _dollars(value, f"{where}.{key}")
         elif key == "budgets":
             fields["limits"] = _limits(value, where)
+        elif key == "trials":
+            fields["trials"] = _trials(value, f"{where}.trials")
         else:
             fields[key] = value
     for lever, risk in fields.get("levers", {}).items():
@@ -136,6 +164,18 @@ def _plan(name: str, body: dict[str, Any]) -> Plan:
     if not 0.0 <= plan.hold_out <= 1.0:
         raise CallerError(f"{where}.hold_out is {plan.hold_out}; it is a share between 0 and 1")
     return plan
+
+
+TRIAL_MONEY = {"usd_per_trial": "trial_nano", "usd_per_day": "day_nano"}
+
+
+def _trials(value: Any, where: str) -> Trials:
+    _only(value, {*Trials.__struct_fields__, *TRIAL_MONEY} - set(TRIAL_MONEY.values()), where)
+    fields = {
+        TRIAL_MONEY.get(key, key): _dollars(given, f"{where}.{key}") if key in TRIAL_MONEY else given
+        for key, given in value.items()
+    }
+    return _convert(fields, Trials, where)
 
 
 def _customer(name: str, body: dict[str, Any]) -> Customer:

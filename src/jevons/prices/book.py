@@ -96,6 +96,11 @@ class Book:
             found = self._cards[key] = self._look_up(provider, model.lower(), at, tier.lower())
         return found[2]
 
+    def context_tokens(self, provider: str, model: str) -> int:
+        """The longest prompt and answer together; 0: not known."""
+        found = self._snapshot.model(provider, model.lower())
+        return found.context_tokens if found else 0
+
     def models(self, at: float, provider: str = "") -> Iterator[Listed]:
         """The catalogue: all models of one provider, or of all."""
         for name in (provider,) if provider else self._snapshot.providers():

@@ -2,10 +2,11 @@
 
 from array import array
 
+import msgspec
 import numpy as np
 import pytest
 
-from jevons.core.ask import Change, Embed, Shadow, Stored
+from jevons.core.ask import Embed, Stored
 from jevons.core.call import Call, Caller, Peek, Surface, TaskRef
 from jevons.core.route import Provider, Route
 from jevons.core.usage import Usage
@@ -23,7 +24,7 @@ from jevons.levers.small.lever import Serving, SmallLever
 
 PROVIDER = Provider(name="p", dialect="openai", base_url="http://127.0.0.1:1")
 LARGE, SMALL = (Route(provider=PROVIDER, upstream_model=name) for name in ("large", "small"))
-ALL = dict.fromkeys(("promotion", "cascade", "prerouter", "small"), Risk.LOSSY)
+ALL = dict.fromkeys(("route", "cascade", "prerouter", "small"), Risk.LOSSY)
 ROUTES = {"large": LARGE, "small": SMALL}
 
 
@@ -57,8 +58,10 @@ def run(lever, asked, seen, *answers):
         return list(end.value), asks
 
 
-def outcome(asked, seen, output=5):
-    return Outcome(call=asked, chosen=(), usage=Usage(output=output), cost_nano=1, notes=seen.notes)
+def outcome(asked, seen, output=5, chosen=(), model="large"):
+    reply = msgspec.structs.replace(stored("answer"), model=model)
+    usage = Usage(output=output)
+    return Outcome(call=asked, chosen=tuple(chosen), usage=usage, cost_nano=1, notes=seen.notes, reply=reply)
 
 
 def way(model, _call):
@@ -74,7 +77,7 @@ def candidate(stage, model="small"):
 
 
 def test_a_full_candidate_is_offered_to_every_task_with_its_margin():
-    offers, _ = run(promotion(), call(), view({"promotion": (candidate(Stage.FULL),)}))
+    offers, _ = run(promotion(), call(), view({"route": (candidate(Stage.FULL),)}))
     assert [offer.effect.route for offer in offers] == [SMALL]
     assert offers[0].loss == Terms().margin
     assert "full" in offers[0].why
@@ -84,7 +87,7 @@ def test_a_canary_gets_whole_tasks_by_hash():
     terms, canary = Terms(canary_share=0.3), candidate(Stage.CANARY)
 
     def offered(task, operation):
-        found, _ = run(promotion(terms), call(task, operation), view({"promotion": (canary,)}))
+        found, _ = run(promotion(terms), call(task, operation), view({"route": (canary,)}))
         return bool(found)
 
     got = [offered(f"task{number}", "a") for number in range(400)]
@@ -94,43 +97,55 @@ def test_a_canary_gets_whole_tasks_by_hash():
 
 def test_a_shadow_is_asked_beside_the_answer_and_never_offered():
     lever, asked = promotion(Terms(shadow_share=1.0)), call()
-    seen = view({"promotion": (candidate(Stage.SHADOW),)})
+    seen = view({"route": (candidate(Stage.SHADOW),)})
     offers, _ = run(lever, asked, seen)
     assert offers == []
+    assert seen.collect, "the answer is kept, to be compared"
     (shadow,) = lever.learn(outcome(asked, seen))
-    assert isinstance(shadow, Shadow)
-    assert (shadow.route, shadow.body) == (SMALL, asked.body)
-    assert lever.learn(outcome(asked, seen, output=0)) == []  # an answer that never came has no pair
+    assert (shadow.route, shadow.body, shadow.role) == (SMALL, asked.body, "shadow")
+    assert (shadow.about.reply.body, shadow.about.serving) == (b"answer", False)
+    assert lever.learn(outcome(asked, seen, output=0)) == ()  # an answer that never came has no pair
 
 
 def test_a_full_candidate_is_audited_by_the_incumbent():
     lever, asked = promotion(Terms(audit_share=1.0)), call()
-    seen = view({"promotion": (candidate(Stage.FULL),)})
-    run(lever, asked, seen)
-    assert [shadow.route for shadow in lever.learn(outcome(asked, seen))] == [LARGE]
-
-
-def test_a_demoted_candidate_rests_and_the_incumbent_answers():
-    lever, asked = promotion(), call()
-    seen = view({"promotion": (candidate(Stage.DEMOTED),)})
+    seen = view({"route": (candidate(Stage.FULL),)})
     offers, _ = run(lever, asked, seen)
-    (change,) = lever.learn(outcome(asked, seen))
-    assert offers == []
-    assert isinstance(change, Change)
-    assert change.value[0].rested == 1
+    (audit,) = lever.learn(outcome(asked, seen, chosen=offers, model="small"))
+    assert (audit.route, audit.role, audit.about.serving) == (LARGE, "audit", True)
+    assert lever.learn(outcome(asked, seen, chosen=offers, model="large")) == []  # it failed: the incumbent answered
+    assert lever.learn(outcome(asked, seen)) == []  # the governor kept the call at the incumbent
+
+
+def test_a_shadow_is_paired_with_the_incumbent_and_with_nobody_else():
+    lever, asked = promotion(Terms(shadow_share=1.0, audit_share=0.0)), call()
+    seen = view({"route": (candidate(Stage.SHADOW), candidate(Stage.FULL, model="other"))})
+    ROUTES["other"] = Route(provider=PROVIDER, upstream_model="other")
+    offers, _ = run(lever, asked, seen)
+    del ROUTES["other"]
+    assert lever.learn(outcome(asked, seen, chosen=offers, model="other")) == []
+    assert len(lever.learn(outcome(asked, seen))) == 1
+
+
+def test_a_demoted_candidate_is_neither_offered_nor_asked():
+    lever, asked = promotion(Terms(shadow_share=1.0)), call()
+    seen = view({"route": (candidate(Stage.DEMOTED),)})
+    assert run(lever, asked, seen)[0] == []
+    assert lever.learn(outcome(asked, seen)) == []
+    assert not seen.collect
 
 
 @pytest.mark.parametrize("stage", list(Stage))
 def test_a_vanished_candidate_or_a_plan_that_forbids_it_gets_nothing(stage):
     gone = (candidate(stage, model="gone"),)
-    assert run(promotion(), call(), view({"promotion": gone}))[0] == []
-    assert run(promotion(), call(), view({"promotion": (candidate(stage),)}, {"promotion": Risk.EQUIVALENT}))[0] == []
+    assert run(promotion(), call(), view({"route": gone}))[0] == []
+    assert run(promotion(), call(), view({"route": (candidate(stage),)}, {"route": Risk.EQUIVALENT}))[0] == []
     assert run(promotion(), call(), view({}))[0] == []
 
 
 def test_a_pin_is_said():
     pinned = (pin(candidate(Stage.SHADOW), Pin.CANDIDATE, 1.0),)
-    (offer,), _ = run(promotion(), call(), view({"promotion": pinned}))
+    (offer,), _ = run(promotion(), call(), view({"route": pinned}))
     assert "pinned by the operator" in offer.why
 
 

@@ -12,7 +12,7 @@ from math import inf
 
 import msgspec
 
-from jevons.core.ask import Answer, Ask
+from jevons.core.ask import Answer, Ask, Shadow
 from jevons.core.call import Call
 from jevons.core.money import NANO_PER_DOLLAR
 from jevons.core.route import Route
@@ -72,5 +72,5 @@ class CascadeLever:
             ),
         )
 
-    def learn(self, outcome: Outcome) -> Sequence[Ask]:  # noqa: ARG002 - trials are paired by the worker
+    def learn(self, outcome: Outcome) -> Sequence[Shadow]:  # noqa: ARG002 - trials are paired by the worker
         return ()
