@@ -32,7 +32,7 @@ class House:
         surface: Surface = Surface.CHAT,
         tools: Any = None,
         system: str = "",
-        spaced: bool = False,
+        layout: dict[str, Any] | None = None,
         **ids: Any,
     ) -> TaskRef | None:
         self.number += 1
@@ -40,7 +40,7 @@ class House:
         body: dict[str, Any] = {"model": "m", name: messages, **({"tools": tools} if tools else {})}
         if system:
             body["system"] = system
-        raw = json.dumps(body, separators=None if spaced else (",", ":")).encode()
+        raw = json.dumps(body, **({"separators": (",", ":")} if layout is None else layout)).encode()
         read = parts(surface, raw, fields(raw))
         site = self.sites.name("key", read.system, read.tools)
         counting = surface == Surface.COUNT_TOKENS
@@ -83,10 +83,10 @@ def test_a_call_that_extends_an_earlier_one_is_of_its_task() -> None:
 
 
 def test_the_layout_of_the_json_does_not_matter() -> None:
-    for spaced in (False, True):
+    for layout in ({}, {"separators": (",", ":")}, {"indent": 2}):
         house = House()
-        first = house.call([SYSTEM, user("One.")], spaced=spaced)
-        assert task(house.call([SYSTEM, user("One."), said("a"), user("Two.")], spaced=spaced)) == task(first)
+        first = house.call([SYSTEM, user("One.")], layout=layout)
+        assert task(house.call([SYSTEM, user("One."), said("a"), user("Two.")], layout=layout)) == task(first)
 
 
 def test_another_tenant_s_conversation_is_never_joined() -> None:

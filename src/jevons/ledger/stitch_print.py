@@ -48,17 +48,19 @@ CALL_HEAD, CALL_BYTES = 512, 4_096
 class Talk:
     """One conversation: bytes `low` to `high` of a body."""
 
-    __slots__ = ("_answered", "_body", "_cut", "_high", "_low", "_prints", "_seed", "_starts")
+    __slots__ = ("_answered", "_body", "_cut", "_cuts", "_high", "_low", "_prints", "_seed", "_starts")
 
     def __init__(self, body: bytes, low: int, high: int, seed: int):
         """`seed` stands before the first piece: a conversation of one piece is told apart by its system text."""
         self._body, self._low, self._high, self._seed = body, low, high, seed
         self._prints: dict[int, int] = {}
+        self._cuts: dict[int, int] = {}
         self._answered: bool | None = None
         self._starts: list[int] | None = None
         self._cut = next((cut for cut in _CUTS if body.rfind(cut, low, high) >= 0), b"")
         if not self._cut:  # one piece, or a body printed for people
-            self._starts = [match.end() - 2 for match in _LOOSE.finditer(body, low, high)]
+            printed = body[low + 1 : low + 2].isspace()
+            self._starts = [match.end() - 2 for match in _LOOSE.finditer(body, low, high)] if printed else []
 
     @property
     def answered(self) -> bool:
@@ -95,10 +97,15 @@ class Talk:
 
     def _before(self, end: int) -> int:
         """Where the piece that ends there starts."""
-        if self._starts is not None:
-            return next((start for start in reversed(self._starts) if start < end), self._low)
-        at = self._body.rfind(self._cut, self._low, end)
-        return self._low if at < 0 else at + len(self._cut) - 2
+        found = self._cuts.get(end)
+        if found is None:
+            if self._starts is not None:
+                found = next((start for start in reversed(self._starts) if start < end), self._low)
+            else:
+                at = self._body.rfind(self._cut, self._low, end)
+                found = self._low if at < 0 else at + len(self._cut) - 2
+            self._cuts[end] = found
+        return found
 
     def key(self, scope: int, end: int, start: int, before: int) -> int:
         """What an end is remembered under: its last two pieces."""
@@ -145,6 +152,6 @@ def fingerprint(body: bytes, low: int = 0, high: int | None = None) -> int:
     kept = (_MARKS.sub(b"", tail) if _MARK in tail else tail).rstrip(_WRAP)
     words = _WORDS.match(body, low, high)
     start = low if words is None else words.end()
-    length = high - start - len(tail) + len(kept)
-    ends = kept[-min(ENDS, max(0, length)) :] if length > 0 else b""
-    return hash((length, body[start : start + min(ENDS, length)] if length > 0 else b"", ends))
+    length = max(0, high - start - len(tail) + len(kept))
+    shown = min(ENDS, length)
+    return hash((length, body[start : start + shown], kept[max(0, len(kept) - shown) :]))
