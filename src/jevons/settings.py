@@ -25,6 +25,8 @@ class Server(Section, frozen=True):
     host: str = "127.0.0.1"
     port: int = 8787
     workers: int = 1
+    metrics_port: int = 0
+    """With several workers: worker 0 also listens here, worker 1 one port higher, ..., to be scraped one by one."""
     max_body_bytes: int = 32 * MIB
     drain_s: float = 20.0
     """How long running calls may go on after a stop was asked for."""

@@ -35,8 +35,6 @@ def command(
     Providers are found in the environment (OPENAI_API_KEY, ANTHROPIC_API_KEY, ... with an optional ..._BASE_URL) or
     named in jevons.toml. The first start makes a key and prints it once.
     """
-    from jevons.gateway.serve import serve
-
     try:
         settings = load(
             config,
@@ -51,7 +49,14 @@ def command(
                 "pages.enabled": pages,
             },
         )
-        status = serve(settings, os.environ)
+        if settings.server.workers > 1:
+            from jevons.gateway.workers import supervise
+
+            status = supervise(settings, os.environ)
+        else:
+            from jevons.gateway.serve import serve
+
+            status = serve(settings, os.environ)
     except SettingsError as error:
         raise click.ClickException(error.message) from None
     raise SystemExit(status)

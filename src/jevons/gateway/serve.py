@@ -51,14 +51,14 @@ class Server(uvicorn.Server):
     def __init__(self, housekeeping: Housekeeping, greet: Callable[[], Awaitable[None]] | None = None):
         super().__init__(config(housekeeping))
         self._housekeeping = housekeeping
-        self._greet = greet
+        self.greet = greet
         self._greeting: asyncio.Future[None] | None = None
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await self._housekeeping.start()
         await super().startup(sockets)
-        if self.started and self._greet is not None:
-            self._greeting = asyncio.ensure_future(self._greet())
+        if self.started and self.greet is not None:
+            self._greeting = asyncio.ensure_future(self.greet())
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self._housekeeping.gateway.draining = True
