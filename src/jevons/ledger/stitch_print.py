@@ -33,7 +33,7 @@ _WORDS = re.compile(
 """What wraps an item's words at its start. A tool's result is not unwrapped: the id of its call stands before them."""
 _WRAP = b'}]", \t\r\n'
 _CUTS = (b'},{"', b'}, {"')
-_LOOSE = re.compile(rb'\}\s*,\s*\{\s*"')
+_LOOSE = re.compile(rb'\}\s*,\s*(?=\{\s*")')
 _ANSWER = re.compile(rb'"role"\s*:\s*"assistant"|"type"\s*:\s*"(?:function_call|reasoning|custom_tool_call)"')
 IDS = (b'"tool_call_id"', b'"tool_use_id"', b'"call_id"')
 """A tool's result names its call: with them it is like no other."""
@@ -60,7 +60,7 @@ class Talk:
         self._cut = next((cut for cut in _CUTS if body.rfind(cut, low, high) >= 0), b"")
         if not self._cut:  # one piece, or a body printed for people
             printed = body[low + 1 : low + 2].isspace()
-            self._starts = [match.end() - 2 for match in _LOOSE.finditer(body, low, high)] if printed else []
+            self._starts = [match.end() for match in _LOOSE.finditer(body, low, high)] if printed else []
 
     @property
     def answered(self) -> bool:
