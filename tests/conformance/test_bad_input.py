@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from jevons.engines.simulated import Simulator
-from tests.conformance.conftest import PATIENCE_S, SECRET, Running, gateway, wait_until
+from tests.conformance.conftest import SECRET, Running, gateway, wait_until
 from tests.conformance.stub import spoken
 
 GPT, CLAUDE = "gpt-4o-mini", "claude-haiku-4-5"
@@ -165,23 +165,23 @@ def test_an_unknown_key_is_a_401(untouched: Running, path: str, key: str) -> Non
         {"x-api-key": key},
         {"authorization": f"Basic {key}".strip()},
     ):
-        says(path, httpx.post(untouched.url + path, json=GOOD[path], headers=headers, timeout=PATIENCE_S), 401)
+        says(path, untouched.http.post(untouched.url + path, json=GOOD[path], headers=headers), 401)
 
 
 @pytest.mark.parametrize("path", SURFACES)
 @pytest.mark.parametrize("method", ["GET", "PUT", "DELETE", "PATCH", "OPTIONS"])
 def test_a_wrong_method_is_a_405_that_names_the_right_one(untouched: Running, path: str, method: str) -> None:
-    answer = httpx.request(method, untouched.url + path, headers={"x-api-key": SECRET}, timeout=PATIENCE_S)
+    answer = untouched.http.request(method, untouched.url + path, headers={"x-api-key": SECRET})
     says(path, answer, 405)
     assert answer.headers["allow"] == "POST"
 
 
 def test_pages_take_get_only(untouched: Running) -> None:
     for path in ("/v1/models", "/healthz", "/readyz", "/metrics", "/openapi.json"):
-        answer = httpx.post(untouched.url + path, headers={"x-api-key": SECRET})
+        answer = untouched.http.post(untouched.url + path, headers={"x-api-key": SECRET})
         says(CHAT, answer, 405)
         assert answer.headers["allow"] == "GET, HEAD"
-    says(CHAT, httpx.get(untouched.url + "/v1/nowhere"), 404)
+    says(CHAT, untouched.http.get(untouched.url + "/v1/nowhere"), 404)
 
 
 def test_a_compressed_body_is_refused(untouched: Running) -> None:

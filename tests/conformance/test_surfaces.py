@@ -10,7 +10,7 @@ import openai
 import pytest
 
 from jevons.engines.simulated import Simulator
-from tests.conformance.conftest import PATIENCE_S, SECRET, Running, gateway, wait_until
+from tests.conformance.conftest import SECRET, Running, gateway, wait_until
 from tests.conformance.stub import answering, spoken
 
 GPT, CLAUDE = "gpt-4o-mini", "claude-haiku-4-5"
@@ -41,7 +41,7 @@ def fresh(simulator: Simulator, request: pytest.FixtureRequest) -> None:
 
 def call(running: Running, method: str, path: str, *, secret: str = SECRET, **more: Any) -> httpx.Response:
     headers = {"authorization": f"Bearer {secret}", **more.pop("headers", {})}
-    return httpx.request(method, running.url + path, headers=headers, timeout=PATIENCE_S, **more)
+    return running.http.request(method, running.url + path, headers=headers, **more)
 
 
 # --- the state of Responses
@@ -297,8 +297,8 @@ def test_both_kinds_of_key_header_work_on_every_surface(running: Running, simula
             {"authorization": f"Bearer {SECRET}"},
             {"authorization": f"bearer {SECRET}"},
         ):
-            assert httpx.post(running.url + path, json=given, headers=headers, timeout=PATIENCE_S).status_code == 200
-        assert httpx.post(running.url + path, json=given, headers={"x-api-key": "no"}).status_code == 401
+            assert running.http.post(running.url + path, json=given, headers=headers).status_code == 200
+        assert running.http.post(running.url + path, json=given, headers={"x-api-key": "no"}).status_code == 401
 
 
 def test_a_caller_s_own_key_goes_to_its_provider_where_the_operator_allows_it(
