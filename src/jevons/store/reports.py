@@ -8,6 +8,7 @@ terms of a day are those that held at its end, so a plan that is edited in mid-m
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
+from math import ceil
 from typing import TypeVar
 
 import msgspec
@@ -70,7 +71,8 @@ class Waterfall(msgspec.Struct, frozen=True, kw_only=True):
 
 def whole_days(since: float, until: float) -> tuple[int, int]:
     """The span from the start of its first day; the end stays, for a day that is under way."""
-    return int(since) // DAY * DAY, max(int(since) // DAY * DAY + 1, int(until))
+    start = int(since) // DAY * DAY
+    return start, max(start + 1, ceil(until))
 
 
 def stretches(db: Database, since: int, until: int) -> list[Stretch]:
