@@ -315,6 +315,11 @@ class Pool:
     def open_connections(self) -> int:
         return len(self._open)
 
+    @property
+    def busy_connections(self) -> int:
+        """Those that carry an exchange, or are being opened for one."""
+        return len(self._open) - len(self._idle) + self._opening
+
     async def send(self, head: bytes, body: bytes, limits: Limits, *, stream: bool = False) -> Exchange:
         """One exchange; returns when the answer's head is here. `head` ends with the empty line.
 

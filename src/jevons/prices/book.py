@@ -56,6 +56,7 @@ class Book:
         self._overrides = overrides
         self._usd_per_hour = Decimal(usd_per_hour)
         self._cards: dict[tuple[str, str, str], tuple[float, float, Card | None]] = {}
+        self._quoted: dict[tuple[str, str], Card] = {}
         self.version = snapshot.version
 
     @classmethod
@@ -96,6 +97,13 @@ class Book:
             found = self._cards[key] = self._look_up(provider, model.lower(), at, tier.lower())
         return found[2]
 
+    def quote(self, provider: str, model: str, rates: Rates | None, version: str) -> None:
+        """What a token costs on a machine of one's own, as measured there; None: no longer. An override still wins."""
+        self._quoted.pop((provider, model), None)
+        if rates is not None:
+            self._quoted[provider, model] = Card(((-1, rates.completed()),), "machine", version)
+        self._cards.clear()
+
     def context_tokens(self, provider: str, model: str) -> int:
         """The longest prompt and answer together; 0: not known."""
         found = self._snapshot.model(provider, model.lower())
@@ -128,6 +136,8 @@ class Book:
             fixed = current(_entries(lines, provider, model, tier, factor=False), at)
             if fixed is not None:
                 return Card(_steps(fixed), fixed.source, fixed.version)
+        if (provider, model) in self._quoted:
+            return self._quoted[provider, model]
         found = self._snapshot.model(provider, model)
         steps = found.steps(at, tier) if found else None
         if steps is not None:
