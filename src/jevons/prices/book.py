@@ -22,7 +22,8 @@ from jevons.prices.overrides import Override
 from jevons.prices.snapshot import Snapshot, Steps
 
 STANDARD = frozenset({"", "default", "standard", "auto", "on_demand", "scale", "standard_only"})
-"""What providers call the tier that nothing was paid for or saved on (OpenAI, Anthropic, Groq; read 2026-11-24)."""
+"""What providers call the tier that nothing was paid for or saved on (OpenAI, Anthropic, Groq).
+From general knowledge of their APIs; to be checked against their reference pages."""
 MOST_CARDS = 4_096
 """Cards remembered; past it all are forgotten. A card is under 1 kB."""
 USD_PER_HOUR = "0.10"
