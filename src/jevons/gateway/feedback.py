@@ -63,7 +63,7 @@ class FeedbackPage:
     async def __call__(self, scope: MutableMapping[str, Any], receive: ASGIReceive, send: ASGISend) -> None:
         try:
             if scope["method"] != "POST":
-                raise CallerError(f"{PATH} takes POST", code="method_not_allowed", status=405)
+                raise CallerError(f"{PATH} takes POST", code="method_not_allowed", status=405, allow="POST")
             headers = wanted(scope["headers"])
             plain = self._keys.caller(headers)
             caller = customer_of(plain, headers)

@@ -53,6 +53,20 @@ SECURED: list[dict[str, list[str]]] = [{"bearer": []}, {"apiKey": []}]
 MODEL = {"type": "string", "minLength": 1, "description": "A name that GET /v1/models lists, or a provider's own"}
 MESSAGES = {"type": "array", "items": {"type": "object"}, "minItems": 1}
 STREAM = {"type": "boolean"}
+NAMED = {"type": "string", "maxLength": 200}
+FEEDBACK = {
+    "type": "object",
+    "additionalProperties": False,
+    "properties": {
+        "task": NAMED,
+        "operation": NAMED,
+        "solved": {"type": ["boolean", "null"]},
+        "score": {"type": ["number", "null"], "minimum": 0, "maximum": 1},
+        "label": NAMED,
+        "id": NAMED,
+        "at": {"type": ["number", "null"], "minimum": 0},
+    },
+}
 ANSWER = {"200": {"description": "The provider's answer", "content": {JSON: {"schema": {"type": "object"}}}}}
 STREAMED = {
     "200": {
@@ -137,6 +151,22 @@ def _read() -> dict[str, Any]:
     one = {**models, "summary": "One model", "parameters": [_path("model", "A model's name")]}
     paths["/v1/models/{model}"] = {"get": one}
     exposition = {"200": {"description": "Text exposition", "content": {"text/plain": {"schema": {"type": "string"}}}}}
+    paths["/v1/feedback"] = {
+        "post": {
+            "summary": "How a task went, or what was wrong with one answer",
+            "operationId": "v1_feedback",
+            "requestBody": {"required": True, "content": {JSON: {"schema": FEEDBACK}}},
+            "security": [{"bearer": []}, {"apiKey": []}],
+            "responses": {
+                "200": {"description": "Recorded, or known already", "content": {JSON: {"schema": {"type": "object"}}}},
+                "409": {
+                    "description": "The id was used for something else",
+                    "content": {JSON: {"schema": {"type": "object"}}},
+                },
+                **_errors("400", "401", "404", "413", "415", "429"),
+            },
+        }
+    }
     paths["/metrics"] = {"get": {"summary": "Prometheus metrics", "responses": exposition}}
     return paths
 
