@@ -14,7 +14,7 @@ from jevons.core.money import show
 from jevons.ledger import invoice as exports
 from jevons.ledger.invoice import Invoice
 from jevons.ledger.reconcile import Line, Result, reconcile
-from jevons.store import reports
+from jevons.store import charges
 from jevons.store.migrate import open_reader
 
 MOST_BYTES = 256 * 1024 * 1024
@@ -74,7 +74,7 @@ def command(
         raise click.ClickException(f"{file} has no key {missing[0]!r}; it names {', '.join(_keys(invoice)) or 'none'}")
     since, until = span(invoice)
     with open_reader(database) as db:
-        booked = reports.booked(db, providers or (invoice.provider,), since, until)
+        booked = charges.booked(db, providers or (invoice.provider,), since, until)
     result = reconcile(invoice, booked, keys)
     _print(result, form, everything)
     raise SystemExit(1 if result.differing else 0)

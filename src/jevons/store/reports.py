@@ -7,20 +7,17 @@ terms of a day are those that held at its end, so a plan that is edited in mid-m
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from datetime import UTC, datetime
 from math import ceil
 from typing import TypeVar
 
 import msgspec
 
-from jevons.core.usage import Usage
 from jevons.ledger.margin import NOTHING_USED, Margin, Used, allocate, ordered
-from jevons.ledger.reconcile import Booked
 from jevons.ledger.revenue import NONE, Revenue, allowed, fixed, metered, parts
 from jevons.ledger.waterfall import REST
 from jevons.plans.plan import Customer, Plan
 from jevons.store import rollups, savings
-from jevons.store.db import Database, Row
+from jevons.store.db import Database
 from jevons.store.measures import DAY
 from jevons.store.plans import load
 from jevons.store.rollups import MOST_ROWS, Sums, TaskSums
@@ -283,43 +280,3 @@ def waterfall(db: Database, since: float, until: float, *, column: str = "", val
 def tasks(db: Database, since: float, until: float, limit: int) -> list[TaskSums]:
     """Tasks that began in the span, the dearest first."""
     return rollups.tasks(db, since, until, limit=limit)
-
-
-def booked(db: Database, providers: Sequence[str], since: float, until: float) -> list[Booked]:
-    """What was sent to some providers, by day, model, tier and tariff: what an invoice is compared with.
-
-    Reads attempts, and so takes time in proportion to them (about a second a million).
-    """
-    day = "floor(a.started / 86400)" if db.postgres else "CAST(a.started / 86400 AS INTEGER)"
-    marks = ", ".join("?" for _ in providers)
-    rows = db.rows(
-        f"SELECT {day}, t.model, t.tier, t.usage_source, t.cost_source, t.rates, count(*), sum(a.input), "  # noqa: S608
-        "sum(a.cached), sum(a.cache_write_5m), sum(a.cache_write_1h), sum(a.output), sum(a.reasoning) "
-        f"FROM attempts a JOIN tariffs t ON t.id = a.tariff WHERE t.provider IN ({marks}) "
-        "AND t.usage_source <> 'none' AND a.started >= ? AND a.started < ? "
-        f"GROUP BY {day}, t.model, t.tier, t.usage_source, t.cost_source, t.rates",
-        (*providers, since, until),
-    )
-    return [_booked(row) for row in rows]
-
-
-def _booked(row: Row) -> Booked:
-    number, model, tier, usage_source, cost_source, rates, calls = row[:7]
-    plain, cached, write_5m, write_1h, output, reasoning = (int(count) for count in row[7:])
-    return Booked(
-        day=datetime.fromtimestamp(int(number) * DAY, UTC).date().isoformat(),
-        model=model,
-        tier=tier,
-        calls=int(calls),
-        usage=Usage(
-            input=plain,
-            cached=cached,
-            cache_write_5m=write_5m,
-            cache_write_1h=write_1h,
-            output=output,
-            reasoning=reasoning,
-        ),
-        estimated=usage_source == "estimated",
-        priced=cost_source != "unpriced",
-        rates=msgspec.json.decode(rates) if rates else None,
-    )
