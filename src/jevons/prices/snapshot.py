@@ -18,8 +18,8 @@ from jevons.prices.cost import Rates
 from jevons.prices.dated import ALWAYS, Entry, current, unix
 
 CLAUDE_HOUR_WRITE = 2
-"""A one-hour cache write costs twice the input (Anthropic, prompt caching; from general knowledge, to be checked against
-the provider's page), wherever Claude is sold; used where the file names a five-minute write only."""
+"""A one-hour cache write costs twice the input (Anthropic, prompt caching; from general knowledge, to be checked
+against the provider's page), wherever Claude is sold; used where the file names a five-minute write only."""
 _COMPACT_DATE = re.compile(r"-(20\d\d)(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])(?=-|:|$)")
 
 Rate = int | tuple[int, tuple[tuple[int, int], ...]]

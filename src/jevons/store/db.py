@@ -111,6 +111,20 @@ class Database:
         found: Row | None = self._connection.execute(self.sql(text), parameters).fetchone()
         return found
 
+    def stream(self, text: str, size: int) -> Iterator[Row]:
+        """All rows of a query, `size` at a time in memory. On Postgres inside a transaction only."""
+        if self.postgres:
+            cursor = self._connection.cursor(name="stream")
+            cursor.itersize = size
+            cursor.execute(self.sql(text))
+        else:
+            cursor = self._connection.execute(text)
+        try:
+            while rows := cursor.fetchmany(size):
+                yield from rows
+        finally:
+            cursor.close()
+
     def many(self, text: str, parameters: Sequence[Parameters]) -> int:
         """Execute a statement for each row of parameters. Returns the number of rows changed in all."""
         if not parameters:
