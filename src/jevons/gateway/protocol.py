@@ -13,6 +13,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from jevons.core.call import Surface
 from jevons.core.errors import CallerError
+from jevons.gateway.cork import Corked
 from jevons.wire.errors import error_body
 
 MAX_HEAD_BYTES = 64 * 1024
@@ -37,7 +38,7 @@ class Protocol(HttpToolsProtocol):
         self._late: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as in uvicorn
-        super().connection_made(transport)
+        super().connection_made(Corked(transport, self.loop))  # type: ignore[arg-type]  # a transport by shape
         self._late = self.loop.call_later(HEAD_S, self._give_up)
 
     def connection_lost(self, exc: Exception | None) -> None:
