@@ -9,8 +9,13 @@ from urllib.parse import urlsplit
 
 
 @contextmanager
-def answering(body: bytes, status: str = "200 OK", headers: str = "") -> Iterator[tuple[str, list[bytes]]]:
-    """A server on loopback that answers every request with this; gives its base URL and the heads that it saw."""
+def answering(
+    body: bytes, status: str = "200 OK", headers: str = "", *, missing: int = 0
+) -> Iterator[tuple[str, list[bytes]]]:
+    """A server on loopback that answers every request with this; gives its base URL and the heads that it saw.
+
+    `missing`: so many bytes are promised beyond those that come.
+    """
     seen: list[bytes] = []
 
     class Handler(socketserver.StreamRequestHandler):
@@ -28,8 +33,8 @@ def answering(body: bytes, status: str = "200 OK", headers: str = "") -> Iterato
                 (int(row[15:]) for row in head.lower().split(b"\r\n") if row.startswith(b"content-length:")), 0
             )
             self.rfile.read(length)
-            out = f"HTTP/1.1 {status}\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n{headers}"
-            self.wfile.write(f"{out}connection: close\r\n\r\n".encode() + body)
+            out = f"HTTP/1.1 {status}\r\ncontent-type: application/json\r\ncontent-length: {len(body) + missing}\r\n"
+            self.wfile.write(f"{out}{headers}connection: close\r\n\r\n".encode() + body)
 
     class Server(socketserver.ThreadingTCPServer):
         allow_reuse_address = True

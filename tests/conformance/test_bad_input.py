@@ -343,6 +343,11 @@ def test_a_body_that_stalls_is_given_up(tmp_path: Path, simulator: Simulator, mo
         assert time.monotonic() - began < 3
 
 
+def test_a_head_that_stalls_is_given_up(running: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("jevons.gateway.protocol.HEAD_S", 0.2)
+    assert spoken(running.url, b"POST /v1/chat/completions HTTP/1.1\r\nhost:") == (0, b"")
+
+
 # --- whole requests, at random
 
 JUNK = st.recursive(

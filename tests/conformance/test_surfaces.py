@@ -125,6 +125,19 @@ def test_a_translated_response_is_continued_from_what_was_kept_here(
         ask("And now?", second.id)
 
 
+@pytest.mark.parametrize("model", [GPT, CLAUDE])
+def test_a_continued_response_belongs_to_the_task_that_it_continues(
+    running: Running, simulator: Simulator, model: str
+) -> None:
+    client = running.openai()
+    first = client.responses.create(model=model, input="One.", max_output_tokens=40)
+    client.responses.create(model=model, input="Two.", previous_response_id=first.id, max_output_tokens=40)
+    client.responses.create(model=model, input="Elsewhere.", max_output_tokens=40)
+    running.last(3)
+    tasks = [booked.task for booked in running.booked]
+    assert tasks[0] == tasks[1] != tasks[2]
+
+
 def test_customers_of_one_key_are_walled_off_too(running: Running, simulator: Simulator) -> None:
     ada, bob = ({"x-jevons-customer": name} for name in ("ada", "bob"))
     made = call(running, "POST", "/v1/responses", json={"model": GPT, "input": "x"}, headers=ada).json()["id"]
@@ -230,6 +243,35 @@ def test_usage_of_a_raw_reply_is_priced(tmp_path: Path, simulator: Simulator) ->
         booked = running.last()
     assert (booked.usage.input, booked.usage.output) == (1000, 100)
     assert booked.cost_nano == 1000 * 150 + 100 * 600
+
+
+def test_half_a_raw_answer_never_looks_whole(tmp_path: Path, simulator: Simulator) -> None:
+    line = f"GET /providers/openai/models HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {SECRET}\r\n\r\n"
+    with (
+        answering(b'{"data": [', missing=9) as (url, _),
+        gateway(tmp_path, simulator, environ={"OPENAI_BASE_URL": url}) as running,
+    ):
+        status, answer = spoken(running.url, line.encode())
+        assert status == 200
+        assert b'{"data": [' in answer
+        assert not answer.endswith(b"0\r\n\r\n")
+        assert running.last().error == "reset"
+
+
+def test_image_tokens_are_not_priced_as_text(tmp_path: Path, simulator: Simulator) -> None:
+    details = {"text_tokens": 10, "image_tokens": 4000}
+    body = {"data": [], "usage": {"input_tokens": 10, "output_tokens": 4000, "output_tokens_details": details}}
+    with (
+        answering(json.dumps(body).encode()) as (url, _),
+        gateway(tmp_path, simulator, environ={"OPENAI_BASE_URL": url}) as running,
+    ):
+        call(running, "POST", "/providers/openai/images/generations", json={"model": GPT, "prompt": "coal"})
+        assert running.last().cost_nano is None
+
+
+def test_head_is_asked_as_get_and_answered_without_a_body(wide: Running, simulator: Simulator) -> None:
+    answer = call(wide, "HEAD", "/providers/openai/models")
+    assert (answer.status_code, answer.content) == (200, b"")
 
 
 def test_a_budget_in_dollars_refuses_what_it_can_not_price(wide: Running, simulator: Simulator) -> None:

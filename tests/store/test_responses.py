@@ -67,7 +67,8 @@ def test_what_is_too_old_goes_in_steps_and_a_tenant_can_be_forgotten(db, monkeyp
     monkeypatch.setattr(responses, "STEP_ROWS", 2)
     for number in range(5):
         responses.keep(db, kept(str(number), at=float(number)))
-    assert [responses.prune(db, 3.0) for _ in range(3)] == [2, 1, 0]
+    assert [responses.prune(db, 3.0, steps=1) for _ in range(3)] == [2, 1, 0]
+    assert responses.prune(db, 3.0) == 0
     responses.keep(db, kept("x", tenant="b"))
     assert responses.forget(db, "a") == 2
     assert responses.find(db, "b", "x") is not None

@@ -29,8 +29,6 @@ from jevons.wire.toplevel import fields
 log = logging.getLogger("jevons.state")
 
 Item = dict[str, Any]
-PRUNE_EVERY_S = 600.0
-DAY_S = 86_400
 MAX_FIRST_EVENT = 1024 * 1024
 """`response.created` echoes instructions and tools; an id that stands behind more than this is not learned."""
 _ID = re.compile(r"[A-Za-z0-9_.:-]{1,256}")
@@ -137,13 +135,11 @@ class State:
     def __init__(self, url: str, *, keep_days: float, max_bytes: int, conversations: bool = False):
         self.keeps = keep_days > 0
         self.max_bytes = max_bytes
-        self._keep_s = keep_days * DAY_S
         self.answered: Callable[[Call, str], None] = lambda _call, _ident: None
         """Told of every id that a later call may go on from: whoever looks for its task."""
         self._conversations = conversations
         self._db = open_database(url)
         self._lock = threading.Lock()
-        self._pruned = 0.0
 
     def close(self) -> None:
         with self._lock:
@@ -190,12 +186,9 @@ class State:
         await self._look(rows.remove, tenant, ident)
 
     async def keep(self, kept: rows.Kept) -> None:
-        """Write it, and now and then forget what is too old. A database that is away costs the state, not the call."""
+        """Write it. A database that is away costs the state, not the call."""
         try:
             await self._run(rows.keep, kept)
-            if kept.at - self._pruned > PRUNE_EVERY_S:
-                self._pruned = kept.at
-                await self._run(rows.prune, kept.at - self._keep_s)
         except self._db.away as error:
             log.warning("a response could not be kept, it can't be continued: %s", error)
 
