@@ -181,6 +181,8 @@ ENVIRONMENT = {
     "JEVONS_DATABASE": ("database", "url"),
     "JEVONS_DURABILITY": ("database", "durability"),
     "JEVONS_SHARED": ("shared", "url"),
+    "JEVONS_WORKERS": ("server", "workers"),
+    "JEVONS_METRICS_PORT": ("server", "metrics_port"),
     "JEVONS_LOCAL_MODEL": ("local", "model"),
     "JEVONS_LOCAL_THREADS": ("local", "threads"),
 }
