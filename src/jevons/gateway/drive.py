@@ -46,10 +46,12 @@ from jevons.store.counters import Counters
 from jevons.store.memory import Memory
 from jevons.store.shared import SharedAnswers
 from jevons.store.valkey import SharedCounters
-from jevons.wire.facts import facts
+from jevons.wire.facts import Facts, facts
 
 LEASE_S = 120.0
 """How long a reservation outlives its last sign of life; a running call renews it."""
+
+NO_FACTS = Facts()
 
 Pipeline = Generator[Ask, Answer, None]
 
@@ -241,27 +243,28 @@ class Drive:
 
     def _judge(self, ask: Send, exchange: Exchange, body: bytes, breaker: Breaker, seconds: float) -> Sent:
         """A whole answer: is it one, what did it burn, and how is the route's health."""
-        status = exchange.status
-        sent = Sent(
+        status, found = exchange.status, NO_FACTS
+        if status < 300:
+            found = facts(ask.surface, body)
+        # A redirect is not followed: an upstream's address is the operator's to choose.
+        rubbish = 300 <= status < 400 or (status < 300 and not found.ok)
+        if status >= 500 or (rubbish and status < 300):
+            breaker.failed(time.monotonic())
+        else:
+            breaker.succeeded()
+        return Sent(
             route=ask.route,
             status=status,
             body=body,
             content_type=exchange.header(b"content-type").decode("latin-1") or "application/json",
             headers=_headers(exchange),
+            usage=found.usage,
+            tier=found.tier,
+            cost_usd=found.cost_usd,
+            error="rubbish" if rubbish else "",
             retry_after_s=_retry_after(exchange),
             duration_s=seconds,
         )
-        if status >= 300:
-            (breaker.failed(time.monotonic()) if status >= 500 else breaker.succeeded())
-            if status < 400:  # a redirect is not followed: an upstream's address is the operator's to choose
-                return msgspec.structs.replace(sent, error="rubbish", status=status)
-            return sent
-        found = facts(ask.surface, body)
-        if not found.ok:
-            breaker.failed(time.monotonic())
-            return msgspec.structs.replace(sent, error="rubbish")
-        breaker.succeeded()
-        return msgspec.structs.replace(sent, usage=found.usage, tier=found.tier, cost_usd=found.cost_usd)
 
     # --- caller
 
