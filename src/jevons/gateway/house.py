@@ -11,6 +11,7 @@ import random
 import secrets
 import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping
+from functools import partial
 from typing import Any
 
 from jevons.core.call import Call
@@ -33,6 +34,8 @@ from jevons.gateway.local import LocalPart
 from jevons.gateway.metrics import Metrics
 from jevons.gateway.pages import pages
 from jevons.gateway.passthrough import covered
+from jevons.gateway.routing import Routing
+from jevons.gateway.shadows import COUNTED
 from jevons.gateway.spans import exporter
 from jevons.gateway.state import State
 from jevons.gateway.stored import PATH as STORED
@@ -50,6 +53,7 @@ from jevons.settings import Settings, shared_url
 from jevons.store import experiments as experiment_rows
 from jevons.store import keys as key_rows
 from jevons.store import plans as plan_rows
+from jevons.store import responses as response_rows
 from jevons.store.answers import Answers
 from jevons.store.memory import Memory, Shelf
 from jevons.store.migrate import open_database
@@ -62,6 +66,7 @@ log = logging.getLogger("jevons.house")
 
 UNREAD_S = 1.0
 """How long a ledger that did not answer is left alone, since asking holds up every call."""
+DAY_S = 86_400
 PRUNE_EVERY_S = 3600.0
 """Between looks for what is too old to keep; one look deletes at most 100,000 operations."""
 
@@ -131,10 +136,13 @@ class Housekeeping:
         self.feedback = FeedbackPage(settings.database.url, self.keys, self.writer, clock)
         book = Book.load(settings.prices.overrides, settings.local.usd_per_hour)
         levers, choose = governing(book)
+        self.routing = Routing(self.catalogue, book, settings.database.url, self.writer, self.plans, clock)
+        self.shadows = self.routing.beside(self.world)
+        self.world.shadow = self.shadows.put
         self.gateway = Gateway(
             world=self.world,
             house=House(
-                levers=(*([ExactCache()] if settings.cache.exact else []), *levers),
+                levers=(*([ExactCache()] if settings.cache.exact else []), *levers, *self.routing.levers),
                 choose=choose,
                 price=book.price_route,
                 retry=RetryPolicy(
@@ -159,7 +167,7 @@ class Housekeeping:
             access=access,
             max_body_bytes=settings.server.max_body_bytes,
         )
-        self.local = LocalPart(settings.local, self.catalogue, self.world.upstreams)
+        self.local = LocalPart(settings.local, self.catalogue, self.world.upstreams, book.quote)
         self.embeddings = EmbedPart(settings.local, self.catalogue, self.world.upstreams)
         self._tasks: list[asyncio.Task[None]] = []
         self.gateway.identifier.stitcher.noticed = self.feedback.note
@@ -168,6 +176,7 @@ class Housekeeping:
     async def start(self) -> None:
         """Load the keys and begin the work beside the calls."""
         self._follow()
+        self.routing.follow()
         self.local.start()
         self._tasks = [asyncio.create_task(work()) for work in (self._sweep, self._follow_changes, self._prune)]
         self._tasks += await self.shared.start()
@@ -179,6 +188,7 @@ class Housekeeping:
         for task in self._tasks:
             with contextlib.suppress(asyncio.CancelledError):
                 await task
+        await self.shadows.stop()
         await self.local.stop()
         await self.embeddings.stop()
         await self.front.stop()
@@ -187,6 +197,7 @@ class Housekeeping:
         if not await asyncio.to_thread(self.writer.close):
             log.error("the ledger could not be written: %s", self.writer.health.error)
         self.state.close()
+        self.routing.close()
         self.feedback.close()
         self.db.close()
         self._reader.close()
@@ -227,15 +238,17 @@ class Housekeeping:
         plan = self.plans.get(caller.plan or (customer.plan if customer else ""), NO_PLAN)
         levers = self._allowed.get(plan.name, EXACT_LEVERS)
         placed = self.arms.place(call, plan, levers)
+        levers = levers if placed is None else placed.levers
         return View(
             now=call.at,
-            allowed=levers if placed is None else placed.levers,
+            allowed=levers,
             quality_floor=plan.quality_floor,
             session=self.world.memory.get(SESSIONS, caller.tenant, session_key(call)) if call.task else None,
             plan=plan,
             memory={
                 MEMORY: "" if placed is None else placed.arm.name,
                 **{name: Shelf(self.world.memory, name, caller.tenant) for name in REMEMBERING},
+                **self.routing.memory(call, plan, levers),
             },
             customer=customer,
             baseline=self._baselines.get(plan.name),
@@ -263,6 +276,7 @@ class Housekeeping:
 
     def _tell(self, operation: Operation) -> None:
         self.metrics.count(operation)
+        self.routing.booked(operation)
         if self._trace is not None:
             self._trace(operation)
 
@@ -280,6 +294,9 @@ class Housekeeping:
         gauge("jevons_shared_losses", "How often the shared store went away", lambda: self.shared.losses)
         gauge("jevons_shared_grants", "Calls let in by this gateway's part of a limit", lambda: self.shared.grants)
         gauge("jevons_shared_refusals", "Calls refused since a limit is closed meanwhile", lambda: self.shared.refusals)
+        gauge("jevons_shadows_waiting", "Shadows that wait or run", lambda: self.shadows.waiting)
+        for what in COUNTED:
+            gauge(f"jevons_shadows_{what}", f"Shadows {what}", partial(self.shadows.counts.__getitem__, what))
         gauge("jevons_cache_bytes", "Bytes of answers kept", lambda: answers.size_bytes)
         gauge("jevons_cache_entries", "Answers kept", lambda: len(answers))
 
@@ -295,6 +312,7 @@ class Housekeeping:
             try:
                 await asyncio.to_thread(self.db.retried, lambda _db: self._follow())
                 await asyncio.to_thread(self.feedback.settle)
+                await asyncio.to_thread(self.routing.follow)
             except self.db.away as error:
                 log.warning("keys and plans could not be read, the known ones stay: %s", error)
 
@@ -303,7 +321,7 @@ class Housekeeping:
         while True:
             await asyncio.sleep(PRUNE_EVERY_S)
             try:
-                gone = await asyncio.to_thread(_prune, self.settings.database.url, time.time())
+                gone = await asyncio.to_thread(_prune, self.settings, time.time())
             except self.db.away as error:
                 log.warning("old operations could not be deleted, the next hour tries again: %s", error)
             else:
@@ -334,9 +352,9 @@ def allowed(plan: Plan) -> Mapping[str, Risk]:
     return {**{lever: risk for lever, risk in EXACT_LEVERS.items() if plan.levers.get(lever) != "off"}, **said}
 
 
-def _prune(url: str, now: float) -> int:
-    with open_database(url) as db:
-        return prune(db, now, Keep())
+def _prune(settings: Settings, now: float) -> int:
+    with open_database(settings.database.url) as db:
+        return prune(db, now, Keep()) + response_rows.prune(db, now - settings.responses.keep_days * DAY_S)
 
 
 def _dice(source: random.Random) -> Iterator[float]:

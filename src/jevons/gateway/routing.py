@@ -9,7 +9,7 @@ The hot path reads memory only. Every change of a candidate is one transaction (
 as a shadow ends, or twice a second for what calls have shown and for what others have changed.
 """
 
-import logging
+import contextlib
 import threading
 from collections import Counter, deque
 from collections.abc import Callable, Mapping
@@ -21,9 +21,10 @@ from jevons.core.call import Call, Surface
 from jevons.core.errors import CallerError, NotFound
 from jevons.core.route import Route
 from jevons.engines.catalogue import Catalogue
+from jevons.gateway.drive import World
 from jevons.gateway.evidence import weigh
 from jevons.gateway.governing import Tariffs
-from jevons.gateway.shadows import DAY_S, Done
+from jevons.gateway.shadows import DAY_S, Done, Shadows
 from jevons.ledger.operation import Operation
 from jevons.ledger.waterfall import OWN
 from jevons.levers.lever import Lever, Risk
@@ -40,8 +41,6 @@ from jevons.store.promotions import Key
 from jevons.store.savings import by_line
 from jevons.store.supplement import supplement
 from jevons.store.writer import Writer
-
-log = logging.getLogger("jevons.routing")
 
 SURFACES = frozenset({Surface.CHAT, Surface.MESSAGES, Surface.RESPONSES})
 SERVING = frozenset({Stage.CANARY, Stage.FULL})
@@ -86,6 +85,19 @@ class Routing:
         self._pending: deque[tuple[Key, Step]] = deque()
         self._rested: Counter[Key] = Counter()
         self._at = 0
+
+    def beside(self, world: World) -> Shadows:
+        """What runs this gateway's shadows."""
+        self.shadows = Shadows(
+            world,
+            price=self._book.price_route,
+            terms=self._tariffs.terms,
+            clock=self._clock,
+            cap_nano=self.cap_nano,
+            spent_nano=self.spent_nano,
+            finished=self.finished,
+        )
+        return self.shadows
 
     # --- on the way of a call: memory only
 
@@ -158,7 +170,7 @@ class Routing:
     def follow(self) -> None:
         """Write what calls have shown, and take in what other gateways and the operator have changed."""
         with self._lock:
-            at, changed = rows.changes_since(self._db, self._at)
+            at, changed = self._db.retried(lambda db: rows.changes_since(db, self._at))
         self._at = at
         for held in changed:
             self._remember(held.key, held.candidate)
@@ -176,10 +188,13 @@ class Routing:
     def spent_nano(self, plan: str, day: int) -> int:
         """What they have burned, as the ledger says."""
         with self._lock:
-            lines = by_line(self._db, DAY_S, day, day + DAY_S, column="plan", value=plan)
+            lines = self._db.retried(lambda db: by_line(db, DAY_S, day, day + DAY_S, column="plan", value=plan))
         return -sum(lines.get(f"{OWN}{role}", (0, 0))[1] for role in ("shadow", "audit"))
 
     def close(self) -> None:
+        """Write what is left to write."""
+        with contextlib.suppress(*self._db.transient):
+            self.follow()
         with self._lock:
             self._db.close()
 
@@ -255,7 +270,7 @@ class Routing:
 
     def _change(self, key: Key, step: Step) -> None:
         with self._lock:
-            after = rows.change(self._db, key, step, who=GATEWAY, at=self._clock())
+            after = self._db.retried(lambda db: rows.change(db, key, step, who=GATEWAY, at=self._clock()))
         if after is not None:
             self._remember(key, after)
 
@@ -270,7 +285,7 @@ class Routing:
             if wait and not self._writer.flush(FLUSH_S):
                 return False
             with self._lock:
-                if supplement(self._db, done.operation.operation, done.attempt):
+                if self._db.retried(lambda db: supplement(db, done.operation.operation, done.attempt)):
                     return True
         return False
 

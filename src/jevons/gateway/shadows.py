@@ -35,6 +35,7 @@ MOST_WAITING = 64
 """Shadows that wait, each with its call's body: 2 MiB at 32 KiB a body."""
 LONGEST_S = 180.0
 DAY_S = 86_400
+COUNTED = ("asked", "full", "capped", "held_out", "done", "failed")
 DRAIN_S = 2.0
 """How long those in flight may take to end when the gateway stops."""
 ONCE = frozenset({"idempotency-key", "x-session-id"})
@@ -69,7 +70,7 @@ class Shadows:
         finished: Callable[[Done], None],
     ):
         self.counts: Counter[str] = Counter()
-        """asked | full | capped | held out | done | failed: how many shadows came to what."""
+        """How many shadows came to what."""
         self._world = world
         self._price, self._terms, self._clock = price, terms, clock
         self._cap_nano, self._spent_nano, self._finished = cap_nano, spent_nano, finished
@@ -88,7 +89,7 @@ class Shadows:
         if operation is None or self._stopping:
             return
         if operation.arm == HOLD_OUT:
-            self.counts["held out"] += 1
+            self.counts["held_out"] += 1
         elif len(self._waiting) >= MOST_WAITING:
             self.counts["full"] += 1
         else:
