@@ -184,7 +184,7 @@ def measure(db: Database, plan: Plan, experiment: Experiment, now: float) -> Mea
 def _count(db: Database, plan: str, since: float) -> int:
     """Tasks of a plan's experiment, finished or not; counted no further than one more than a look reads."""
     row = db.row(
-        "SELECT count(*) FROM (SELECT 1 FROM tasks WHERE started >= ? AND plan = ? AND arm <> '' LIMIT ?) AS some",
+        "SELECT count(*) FROM (SELECT 1 FROM tasks WHERE started >= ? AND plan = ? AND arm <> '' LIMIT ?) AS counted",
         (since, plan, MOST_TASKS + 1),
     )
     return int(row[0]) if row else 0
