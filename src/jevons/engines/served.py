@@ -72,8 +72,13 @@ def write(models: dict[str, Served], file: Path = FILE) -> None:
     for name, one in sorted(models.items()):
         check(name, one, str(file))
         lines.append(f"\n[models.{json.dumps(name)}]\n")
-        lines += [f"{key} = {json.dumps(value)}\n" for key, value in msgspec.to_builtins(one).items()]
+        lines += [f"{key} = {_toml(value)}\n" for key, value in msgspec.to_builtins(one).items()]
     file.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.NamedTemporaryFile("w", dir=file.parent, delete=False, encoding="utf-8") as scratch:
         scratch.writelines(lines)
     Path(scratch.name).replace(file)
+
+
+def _toml(value: str | float) -> str:
+    """A text or a number. JSON's escapes are TOML's, but for surrogate pairs and DEL."""
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")

@@ -8,6 +8,7 @@ import contextlib
 import os
 import struct
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -102,7 +103,9 @@ class Context:
         if got != asked or size < tokens:
             raise LibraryError(f"{self._native.path}: took {got} and {size} tokens for {asked}: another ABI")
 
-    def decode(self, tokens: Sequence[int], positions: Sequence[int], owners: Sequence[int], wanted: Sequence[bool]) -> None:
+    def decode(
+        self, tokens: Sequence[int], positions: Sequence[int], owners: Sequence[int], wanted: Sequence[bool]
+    ) -> None:
         """One step: each token at its position of its sequence; logits are kept where wanted. Raises ModelError."""
         batch = self._batch
         batch.n = len(tokens)
@@ -134,5 +137,4 @@ class Context:
 
 def resident_bytes() -> int:
     """This process's resident set."""
-    with open("/proc/self/statm", encoding="ascii") as file:
-        return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    return int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1]) * os.sysconf("SC_PAGE_SIZE")

@@ -5,6 +5,7 @@ at, then renamed, with a manifest beside it), and what is skipped the next time.
 (`quantize_child.py`). What must not be here: how good a file is (`localbench.py`).
 """
 
+import contextlib
 import json
 import os
 import shutil
@@ -111,7 +112,8 @@ def ladder(
     for kind, path in missing:
         job = Job(
             library=str(library.path), task="quantize", source=str(source.resolve()), target=str(_part(path)),
-            ftype=KINDS[kind][0], threads=threads, requantize=requantize, matrix=str(matrix.resolve()) if matrix else "",
+            ftype=KINDS[kind][0], threads=threads, requantize=requantize,
+            matrix=str(matrix.resolve()) if matrix else "",
         )  # fmt: skip
         facts = {"source": source.name, "source_sha256": digest, "source_bits_per_weight": model.bits_per_weight}
         facts |= {"kind": kind, "matrix_sha256": matrix_digest, "library": f"libllama {version} ({library.origin})"}
@@ -199,7 +201,7 @@ def make_matrix(
     )  # fmt: skip
     try:
         run(job, lambda at, of, what: report(to.name, at, of, what))
-        os.replace(_part(to), to)
+        _part(to).replace(to)
     finally:
         _part(to).unlink(missing_ok=True)
     return to
@@ -250,8 +252,9 @@ def run(job: Job, report: Callable[[int, int, str], None], *, timeout_s: float =
         try:
             with child:
                 assert child.stdin is not None and child.stdout is not None  # noqa: S101, PT018 - pipes, as made above
-                child.stdin.write(msgspec.json.encode(job) + b"\n")
-                child.stdin.close()
+                with contextlib.suppress(BrokenPipeError):  # it died at once; its status says how
+                    child.stdin.write(msgspec.json.encode(job) + b"\n")
+                    child.stdin.close()
                 for line in child.stdout:
                     answer = json.loads(line)
                     if "at" in answer:
@@ -284,7 +287,7 @@ def _make(job: Job, path: Path, source: Sequence[Tensor], facts: dict[str, Any],
         with part.open("rb") as file:
             os.fsync(file.fileno())
         manifest_path(path).write_bytes(msgspec.json.format(msgspec.json.encode(whole)) + b"\n")
-        os.replace(part, path)
+        part.replace(path)
     finally:
         part.unlink(missing_ok=True)
 

@@ -174,7 +174,7 @@ def quantize_matrix_known(raw: bytes, padding: frozenset[int], name: str) -> boo
             f"{name}: llama_model_quantize_params is not the struct known here ({len(raw)} bytes, {raw[:24].hex()}): a "
             "library of another ABI. `jevons quantize --get-library` fetches one that is known."
         )
-    return DRY_RUN_PADDING == tuple(sorted(at for at in padding if at < 24))
+    return tuple(sorted(at for at in padding if at < 24)) == DRY_RUN_PADDING
 
 
 def context_layout(raw: bytes, name: str) -> ContextLayout:
@@ -184,7 +184,11 @@ def context_layout(raw: bytes, name: str) -> ContextLayout:
     threads = next((at for at in range(4, 10) if words[at] == words[at + 1] == 4), 0)
     ones = next((at for at in range(threads, 16) if words[at : at + 4] == (-1, -1, -1, -1)), 0)
     types = next(
-        (at for at in range(ones + 8, len(words) - 1, 2) if words[at : at + 2] == (1, 1) and not any(words[at - 4 : at])),
+        (
+            at
+            for at in range(ones + 8 + ones % 2, len(words) - 1, 2)  # pointers before: aligned to 8 bytes
+            if words[at : at + 2] == (1, 1) and not any(words[at - 4 : at])
+        ),
         0,
     )
     if not (head and threads and ones and types):

@@ -81,7 +81,7 @@ def tiny(path: Path) -> None:
     """Write a one-layer llama of random weights: about 2 MB, no vocabulary; for trying a quantizer on."""
     width, names = TINY_WIDTH, ("attn_q", "attn_k", "attn_v", "attn_output", "ffn_gate", "ffn_up", "ffn_down")
     shapes: dict[str, tuple[int, ...]] = {"token_embd.weight": (width, 32), "output.weight": (width, 32)}
-    shapes |= {name: (width,) for name in ("output_norm.weight", "blk.0.attn_norm.weight", "blk.0.ffn_norm.weight")}
+    shapes |= dict.fromkeys(("output_norm.weight", "blk.0.attn_norm.weight", "blk.0.ffn_norm.weight"), (width,))
     shapes |= {f"blk.0.{name}.weight": (width, width) for name in names}
     facts: dict[str, Any] = {"general.architecture": "llama", "llama.block_count": 1, "llama.context_length": 32}
     facts |= {"llama.embedding_length": width, "llama.feed_forward_length": width, "llama.attention.head_count": 4}
