@@ -36,6 +36,7 @@ def test_chat_to_claude(running: Running, simulator: Simulator) -> None:
     whole = client.chat.completions.create(model=CLAUDE, messages=QUESTION, max_tokens=100)
     assert whole.choices[0].message.content
     assert whole.model == CLAUDE
+    assert whole.created == int(running.last(1).started)
     booked = running.last(1)
     assert (booked.surface, booked.attempts[0].provider) == ("chat", "anthropic")
     assert whole.usage.completion_tokens == booked.usage.output
@@ -43,6 +44,7 @@ def test_chat_to_claude(running: Running, simulator: Simulator) -> None:
     text = "".join(chunk.choices[0].delta.content or "" for chunk in chunks if chunk.choices)
     assert text == whole.choices[0].message.content
     assert [c.choices[0].finish_reason for c in chunks if c.choices][-1] == "stop"
+    assert all(chunk.created > 1_700_000_000 for chunk in chunks)
     assert running.last(2).cost_nano == booked.cost_nano
 
 

@@ -83,7 +83,7 @@ def test_an_answer_that_is_none_is_the_upstreams_fault(raw):
     for source, target in PAIRS:
         with pytest.raises(UpstreamError):
             translate_reply(source, target, raw, "m")
-        assert json.loads(translate_error(source, target, raw))["error"]["message"]
+        assert json.loads(translate_error(target, raw))["error"]["message"]
 
 
 def test_errors_reach_the_sdks_as_their_own(sdk):
@@ -131,5 +131,5 @@ def test_errors_inside_a_stream_reach_the_sdks(sdk, streams, as_sse):
     ],
 )
 def test_a_providers_error_is_told_in_the_callers_words(source, target, body, kind, message):
-    found = json.loads(translate_error(source, target, json.dumps(body).encode()))
+    found = json.loads(translate_error(target, json.dumps(body).encode()))
     assert (found["error"]["type"], found["error"]["message"]) == (kind, message)

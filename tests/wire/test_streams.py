@@ -21,7 +21,7 @@ def translated(source, target, body, cuts=()):
     for cut in (*sorted(cuts), len(body)):
         out += translator.feed(body[at:cut])
         at = max(at, cut)
-    return out + translator.finish()
+    return out
 
 
 def read_chat(sdk, body):

@@ -111,6 +111,8 @@ class Relay(msgspec.Struct, frozen=True, kw_only=True):
     collect: bool = False
     """Also keep the whole stream, for a cache."""
     public_model: str = ""
+    created: float = 0.0
+    """Unix seconds that a translated answer gives as its time, where the provider's says none."""
 
 
 class Relayed(msgspec.Struct, frozen=True, kw_only=True):

@@ -22,7 +22,13 @@ class Pump:
         self._follower = Follower(relay.source, strip_usage=relay.strip_usage)
         self._translator: Translator | None = None
         if relay.source != surface:
-            self._translator = Translator(relay.source, surface, relay.public_model, include_usage=relay.include_usage)
+            self._translator = Translator(
+                relay.source,
+                surface,
+                relay.public_model,
+                include_usage=relay.include_usage,
+                created=int(relay.created),
+            )
         self._kept: list[bytes] | None = [] if relay.collect else None
         self._kept_room = collect_bytes
         self.first_byte_s: float | None = None
@@ -41,7 +47,7 @@ class Pump:
         """What is left to send, and what the stream turned out to be. `error`: why it was cut, when that is known."""
         tail = self._follower.flush()
         if self._translator is not None:
-            tail = self._translator.feed(tail) + self._translator.finish()
+            tail = self._translator.feed(tail)
             self._keep(tail)
         relayed = self.relayed(error, seconds)
         if relayed.error and relayed.error != "failed":

@@ -139,8 +139,11 @@ def deliver(
         return (yield from _deliver_stream(sent, shaped, headers, view, course, house))
     body = sent.body
     if shaped.dialect != call.surface:
-        carry = translate_reply if sent.status < 400 else translate_error
-        body = carry(shaped.dialect, call.surface.value, body, call.peek.model)
+        surface = call.surface.value
+        if sent.status < 400:
+            body = translate_reply(shaped.dialect, surface, body, call.peek.model, int(call.at))
+        else:
+            body = translate_error(surface, body)
     course.cache = view.cache
     yield from book(sent.status, course, house)
     out, content_type = body, sent.content_type
@@ -173,6 +176,7 @@ def _deliver_stream(
             include_usage=call.peek.include_usage,
             collect=view.collect,
             public_model=call.peek.model,
+            created=call.at,
         )
     except Gone as gone:
         course.record_stream(sent, gone.so_far)

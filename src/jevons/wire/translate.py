@@ -11,7 +11,7 @@ import msgspec
 
 from jevons.core.errors import CallerError
 from jevons.core.prompt import Prompt
-from jevons.core.reply import Event, Reply
+from jevons.core.reply import Event, Reply, Started
 from jevons.wire import errors
 from jevons.wire.body import encode, loads, text_field
 from jevons.wire.chat import prompt as chat_prompt
@@ -97,15 +97,18 @@ def translate_request(source: str, target: str, body: bytes, model: str) -> tupl
     return dialect(target).write_prompt(msgspec.structs.replace(prompt, model=model))
 
 
-def translate_reply(source: str, target: str, body: bytes, public_model: str) -> bytes:
-    """A whole answer in the caller's dialect. Raises UpstreamError when it is none."""
+def translate_reply(source: str, target: str, body: bytes, public_model: str, created: int = 0) -> bytes:
+    """A whole answer in the caller's dialect; `created` (Unix seconds) where its own says nothing of its time.
+
+    Raises UpstreamError when it is none.
+    """
     reply = dialect(source).read_reply(body)
-    return dialect(target).write_reply(msgspec.structs.replace(reply, model=public_model))
+    made = reply.created or created
+    return dialect(target).write_reply(msgspec.structs.replace(reply, model=public_model, created=made))
 
 
-def translate_error(source: str, target: str, body: bytes, public_model: str = "") -> bytes:
+def translate_error(target: str, body: bytes) -> bytes:
     """A provider's error body in the caller's dialect, its message and kind kept. Never raises."""
-    del source, public_model
     found = loads(body)
     error = found.get("error") if isinstance(found, dict) else None
     if isinstance(error, str):
@@ -120,10 +123,12 @@ def translate_error(source: str, target: str, body: bytes, public_model: str = "
 
 
 class Translator:
-    """A stream from one dialect to another: feed bytes, take bytes. A cut stream simply ends, and so does this."""
+    """A stream from one dialect to another: feed bytes, take bytes. A cut stream simply ends, and so does this: nothing
+    more is owed, what it left open stays open, and the caller is told by an error event."""
 
-    def __init__(self, source: str, target: str, public_model: str, *, include_usage: bool = True):
+    def __init__(self, source: str, target: str, public_model: str, *, include_usage: bool = True, created: int = 0):
         self._reader = dialect(source).reader()
+        self._created = created
         if target == "chat":
             self._writer: Writer = chat_stream.StreamWriter(public_model, include_usage)
         else:
@@ -131,8 +136,9 @@ class Translator:
 
     def feed(self, piece: bytes) -> bytes:
         """Raises UpstreamError when one event passes all bounds."""
-        return b"".join(self._writer.write(event) for event in self._reader.feed(piece))
+        return b"".join(self._writer.write(self._dated(event)) for event in self._reader.feed(piece))
 
-    def finish(self) -> bytes:
-        """Nothing more is owed: what a cut stream left open stays open, and the caller is told by an error event."""
-        return b""
+    def _dated(self, event: Event) -> Event:
+        if isinstance(event, Started) and not event.created:
+            return msgspec.structs.replace(event, created=self._created)
+        return event
