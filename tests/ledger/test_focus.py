@@ -72,6 +72,5 @@ def test_what_was_booked_as_a_whole_is_one_row_without_a_unit_price(source):
     assert row["x_Basis"] == ("modelled" if source == "machine" else "measured")
 
 
-def test_an_unpriced_day_keeps_its_quantity_and_has_no_cost():
-    (row,) = rows(spent(cost_source="unpriced", rates=None, cost_nano=None))
-    assert (row["BilledCost"], row["ConsumedQuantity"]) == (None, 1_050)
+def test_an_unpriced_day_is_no_row_rather_than_one_that_costs_nothing():
+    assert list(rows(spent(cost_source="unpriced", rates=None, cost_nano=None))) == []

@@ -57,10 +57,17 @@ def command(form: str, output: Path | None, since: float, until: float, database
             return
         with nullcontext(sys.stdout) if output is None else output.open("w", encoding="utf-8", newline="") as out:
             if form == "focus":
-                found = chain.from_iterable(focus.rows(spent) for spent in charges.spent(db, since, until))
-                _csv(out, focus.COLUMNS, found)
+                spent = charges.spent(db, since, until)
+                _csv(out, focus.COLUMNS, chain.from_iterable(map(focus.rows, spent)))
+                _missing(sum(one.calls for one in spent if one.cost_nano is None))
             else:
                 _csv(out, OPERATIONS, operations(db, since, until))
+
+
+def _missing(calls: int) -> None:
+    if calls:
+        said = f"{calls} attempts have no known price and are in no row: `jevons prices`, then export again"
+        click.echo(said, err=True)
 
 
 def operations(db: Database, since: float, until: float) -> Iterator[dict[str, Any]]:
@@ -109,7 +116,8 @@ def _cell(value: Any) -> str:
     if value is None:
         return ""
     if isinstance(value, Decimal):
-        return format(value.normalize(), "f")
+        text = format(value.normalize(), "f")
+        return text if "." in text else f"{text}.0"  # the specification's validator takes 1000 for no decimal
     return harmless(value) if isinstance(value, str) else str(value)
 
 

@@ -3,8 +3,11 @@
 What it decides: which column says what of a day's use of one model, kind of token, customer and price. What it must not
 know: files, formats, where the sums come from. A charge is what the provider bills: its tokens times the rate that they
 were booked with. What was booked as a whole (a cost that the provider reported itself, a machine's time) is one row
-without a unit price. What has no known price is a row with its quantity and empty costs: unknown is never zero.
-The columns: every one that 1.2 makes mandatory, the conditional ones that apply to usage, and ours with the prefix x_.
+without a unit price. What has no known price is no row: a cost may not be empty there, and unknown is never zero, so
+whoever writes the rows says how many calls are missing.
+
+The columns: every one that 1.2 makes mandatory, the conditional ones that apply to usage, those that 1.0 demands even
+when they are empty (commitment discounts), and ours with the prefix x_.
 """
 
 from collections.abc import Iterator
@@ -21,18 +24,15 @@ PICO, NANO = Decimal(10) ** -12, Decimal(10) ** -9
 MILLION = 1_000_000
 COLUMNS = (
     "BilledCost", "BillingAccountId", "BillingAccountName", "BillingAccountType", "BillingCurrency",
-    "BillingPeriodEnd", "BillingPeriodStart", "ChargeCategory", "ChargeClass", "ChargeDescription", "ChargeFrequency",
-    "ChargePeriodEnd", "ChargePeriodStart", "ConsumedQuantity", "ConsumedUnit", "ContractedCost",
-    "ContractedUnitPrice", "EffectiveCost", "InvoiceIssuerName", "ListCost", "ListUnitPrice", "PricingCategory",
-    "PricingQuantity", "PricingUnit", "ProviderName", "PublisherName", "RegionId", "RegionName", "ResourceId",
-    "ResourceName", "ResourceType", "ServiceCategory", "ServiceName", "ServiceSubcategory", "SkuId", "SkuMeter",
-    "SkuPriceId", "SubAccountId", "SubAccountName", "SubAccountType", "Tags",
-    "x_Plan", "x_CallSite", "x_KeyId", "x_Calls", "x_Basis",
+    "BillingPeriodEnd", "BillingPeriodStart", "ChargeCategory", "ChargeClass", "ChargeDescription",
+    "ChargeFrequency", "ChargePeriodEnd", "ChargePeriodStart", "CommitmentDiscountCategory", "CommitmentDiscountId",
+    "CommitmentDiscountName", "CommitmentDiscountStatus", "CommitmentDiscountType", "ConsumedQuantity",
+    "ConsumedUnit", "ContractedCost", "ContractedUnitPrice", "EffectiveCost", "InvoiceIssuerName", "ListCost",
+    "ListUnitPrice", "PricingCategory", "PricingQuantity", "PricingUnit", "ProviderName", "PublisherName",
+    "RegionId", "RegionName", "ResourceId", "ResourceName", "ResourceType", "ServiceCategory", "ServiceName",
+    "ServiceSubcategory", "SkuId", "SkuMeter", "SkuPriceId", "SubAccountId", "SubAccountName", "SubAccountType",
+    "Tags", "x_Plan", "x_CallSite", "x_KeyId", "x_Calls", "x_Basis",
 )  # fmt: skip
-DECIMALS = frozenset({
-    "BilledCost", "ConsumedQuantity", "ContractedCost", "ContractedUnitPrice", "EffectiveCost", "ListCost",
-    "ListUnitPrice", "PricingQuantity", "x_Calls",
-})  # fmt: skip
 METERS = {
     "input": "Input Tokens",
     "cached": "Cached Input Tokens",
@@ -66,13 +66,14 @@ class Spent(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def rows(spent: Spent) -> Iterator[Row]:
-    """The charges of one sum: a row a kind of token, which add up to its cost to the nano-dollar."""
+    """The charges of one sum: a row a kind of token, which add up to its cost. None without a price."""
+    if spent.cost_nano is None:
+        return
     quantities = _quantities(spent)
-    if spent.cost_source in {"provider", "machine"} or spent.rates is None or spent.cost_nano is None:
+    if spent.cost_source in {"provider", "machine"} or spent.rates is None:
         tokens = sum(quantities.values())
-        cost = None if spent.cost_nano is None else spent.cost_nano * NANO
-        if tokens or cost:
-            yield _row(spent, "", tokens, cost, None)
+        if tokens or spent.cost_nano:
+            yield _row(spent, "", tokens, spent.cost_nano * NANO, None)
         return
     left = spent.cost_nano * NANO
     kinds = [(kind, tokens) for kind, tokens in quantities.items() if tokens]
@@ -95,7 +96,7 @@ def _quantities(spent: Spent) -> dict[str, int]:
     return counts
 
 
-def _row(spent: Spent, kind: str, tokens: int, cost: Decimal | None, rate: Decimal | None) -> Row:
+def _row(spent: Spent, kind: str, tokens: int, cost: Decimal, rate: Decimal | None) -> Row:
     day = date.fromisoformat(spent.day)
     month = day.replace(day=1)
     after = (month + timedelta(days=32)).replace(day=1)
