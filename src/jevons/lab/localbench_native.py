@@ -66,7 +66,8 @@ class Model:
     def _params(self, tokens: int, threads: int, sequences: int, kv_type: str, watch: Any) -> Any:
         ffi, at = self.native.ffi, self._layout
         raw = bytearray(self._context_raw)
-        struct.pack_into("<4I", raw, 0, tokens * sequences, BATCH_TOKENS, BATCH_TOKENS, sequences)
+        batch = min(BATCH_TOKENS, tokens * sequences)
+        struct.pack_into("<4I", raw, 0, tokens * sequences, batch, batch, sequences)
         struct.pack_into("<2i", raw, at.threads, threads, threads)
         struct.pack_into("<2i", raw, at.types, GGML_TYPES[kv_type], GGML_TYPES[kv_type])
         if kv_type not in ("f16", "f32", "bf16"):
@@ -92,8 +93,8 @@ class Context:
     def check(self, tokens: int, threads: int, sequences: int) -> None:
         """What the library says it took must be what was given: else the struct's fields are elsewhere."""
         asked = {
-            "llama_n_batch": BATCH_TOKENS,
-            "llama_n_ubatch": BATCH_TOKENS,
+            "llama_n_batch": min(BATCH_TOKENS, tokens),
+            "llama_n_ubatch": min(BATCH_TOKENS, tokens),
             "llama_n_seq_max": sequences,
             "llama_n_threads": threads,
             "llama_n_threads_batch": threads,
