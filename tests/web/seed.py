@@ -15,8 +15,8 @@ from jevons.ledger.operation import Attempt, Operation
 from jevons.plans import key as keys
 from jevons.plans.plan import read
 from jevons.replay.traces import Trace, read_sessions
+from jevons.store import experiments, plans
 from jevons.store import keys as key_rows
-from jevons.store import plans
 from jevons.store.booking import Bookkeeper
 from jevons.store.migrate import open_database
 
@@ -42,6 +42,7 @@ def seed(url: str, now: float | None = None, copies: int = 12, sessions: Path = 
         plans.apply(db, read(PLANS), who="the seed", at=at - 60 * DAY)
         for secret, name, role in ((ADMIN, "ada", "admin"), (VIEWER, "vic", "viewer")):
             key_rows.add(db, keys.make(secret, name=name, role=role, created=at - 60 * DAY))
+        experiments.begin(db, "the seed", at - 60 * DAY, "the seed")
         traces = list(read_sessions(sessions))
         booked, keeper = 0, Bookkeeper()
         for copy in range(copies):
@@ -68,7 +69,7 @@ def operations(trace: Trace, copy: int, copies: int, now: float) -> Iterator[Ope
         cost = Nano(round((prompt * rate_in + usage.output * rate_out) * 1000))
         served, failed = f"claude-{step.model}", dice[number % 32] == 7
         saved = cost // 9 if arm == "on" and number % 3 == 0 else 0
-        hit = arm == "on" and number % 17 == 16
+        hit = arm == "on" and number % 7 == 6
         attempt = Attempt(provider="anthropic", model=served, status=529 if failed else 200, usage=usage,
                           started=start + step.at, duration_s=step.api_s, first_byte_s=min(1.0, step.api_s),
                           cost_nano=cost, rates={"input": round(rate_in * 1e6), "output": round(rate_out * 1e6)},

@@ -6,6 +6,7 @@ it must not know: where numbers come from, how HTML looks.
 
 import csv
 import io
+import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -131,6 +132,26 @@ def as_csv(table: Table) -> str:
     for row in table.rows:
         writer.writerow([_safe(cell.value) for cell in row])
     return out.getvalue()
+
+
+DOLLARS = re.compile(r"(≥ )?([−-]?)\$([\d,]+)\.(\d+)")
+FINEST = 4
+"""Decimals of dollars in a column that holds larger sums, too."""
+
+
+def aligned(rows: Sequence[Sequence[Cell]]) -> list[list[Cell]]:
+    """The rows with each column of dollars at one number of decimals, so that digits stand under digits. A sum too
+    small for it keeps its own: it is never shown as nothing."""
+    done = [list(row) for row in rows]
+    for column in range(len(done[0]) if done else 0):
+        found = [DOLLARS.fullmatch(row[column].text) for row in done]
+        decimals = min(FINEST, max((len(each[4]) for each in found if each), default=0))
+        for row, each in zip(done, found, strict=True):
+            raw = row[column].raw
+            if each and isinstance(raw, float | int) and (not raw or abs(raw) >= 0.5 * 10**-decimals):
+                shown = f"{each[1] or ''}{each[2]}${abs(raw):,.{decimals}f}"
+                row[column] = msgspec.structs.replace(row[column], text=shown)
+    return done
 
 
 def _safe(value: str | float) -> str | float:

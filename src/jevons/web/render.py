@@ -12,7 +12,7 @@ from markupsafe import Markup
 
 from jevons.web import words
 from jevons.web.ask import SPANS, Ask
-from jevons.web.figure import Page
+from jevons.web.figure import Page, aligned
 from jevons.web.screens import GROUPS, SCREENS, Screen
 
 
@@ -31,6 +31,8 @@ class Renderer:
         filters = ("money", "count", "share", "percent", "seconds", "energy", "moment", "iso", "plural")
         self._env.filters.update({name: getattr(words, name) for name in filters})
         self._env.filters["svg"] = Markup
+        self._env.filters["aligned"] = aligned
+        self._env.filters["coded"] = coded
         self._env.globals["static"] = lambda name: f"/static/{name}?v={tags.get(name, '')}"
 
     def page(self, page: Page, ask: Ask, screen: Screen | None = None) -> str:
@@ -63,6 +65,12 @@ class Renderer:
             "query": partial(_query, ask.query),
             **page.context,
         }
+
+
+def coded(words: str) -> Markup:
+    """A text of ours with what stands between backticks as code; everything is escaped."""
+    code, parts = Markup("<code>{}</code>"), words.split("`")
+    return Markup("").join(code.format(part) if index % 2 else part for index, part in enumerate(parts))
 
 
 def _query(given: Mapping[str, str], **changes: str | int) -> str:

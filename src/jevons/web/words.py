@@ -42,25 +42,28 @@ def percent(value: float) -> str:
 
 def seconds(value: float) -> str:
     """`0.42 s`, `12 s`, `3 min 20 s`, `2 h 5 min`."""
+    if value <= 0:
+        return "0 s"
     if value < 10:
         return f"{value:.2f} s"
-    if value < 120:
+    if value < 60:
         return f"{value:.0f} s"
     if value < 7200:
-        return f"{int(value // 60)} min {int(value % 60)} s"
-    return f"{int(value // 3600)} h {int(value % 3600 // 60)} min"
+        return f"{int(value // 60)} min" + (f" {int(value % 60)} s" if int(value % 60) else "")
+    return f"{int(value // 3600)} h" + (f" {int(value % 3600 // 60)} min" if int(value % 3600 // 60) else "")
 
 
 def energy(joules: float) -> str:
-    """Joules in the unit that fits: J, kJ, Wh, kWh, MWh."""
-    watt_hours = joules / 3600
-    if joules < 1000:
-        return f"{joules:.3g} J"
-    if watt_hours < 1:
-        return f"{joules / 1000:.3g} kJ"
-    if watt_hours < 1000:
-        return f"{watt_hours:.3g} Wh"
-    return f"{watt_hours / 1000:.3g} kWh" if watt_hours < 1e6 else f"{watt_hours / 1e6:.3g} MWh"
+    """Joules as watt-hours, the unit of an electricity bill."""
+    return watt_hours(joules / 3600) if joules else "0 Wh"
+
+
+def watt_hours(value: float) -> str:
+    """Watt-hours with the prefix that fits: an axis of energy."""
+    for limit, unit in ((1e6, "MWh"), (1e3, "kWh"), (1.0, "Wh"), (1e-3, "mWh")):
+        if value >= limit * 0.999:
+            return f"{value / limit:.3g} {unit}"
+    return f"{value * 1e6:.3g} µWh"
 
 
 def moment(at: float) -> str:

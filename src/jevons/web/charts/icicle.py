@@ -4,6 +4,7 @@ A node's width is its value's share of the whole; a node too thin to see is draw
 so that a task of ten thousand calls stays a small drawing. Nodes are links where they have a place to go.
 """
 
+import math
 from collections.abc import Callable, Sequence
 
 import msgspec
@@ -70,6 +71,8 @@ def _draw(node: Node, left: float, wide: float, level: int, whole: float, scale:
 
 def _block(node: Node, left: float, wide: float, level: int) -> str:
     words = fit(node.name, wide - 8)
+    if len(words) < len(node.name):
+        words = max(words if len(words) > 6 else "", fit(node.name.partition(" ")[0], wide - 8), key=len)
     inner = tag(
         "rect",
         tip(f"{node.name}: {node.words}"),
@@ -96,7 +99,7 @@ def timeline(
 ) -> str:
     """Calls along the clock, a lane a task. `form` writes seconds since the first call."""
     end = max((each.end for each in stretches), default=1.0)
-    marks = ticks(0.0, end, 4 if narrow else 8)
+    marks = clock_ticks(end, 4 if narrow else 8)
     x = linear(0.0, max(end, marks[-1]), 0.0, width - 1.0)
     bottom = len(lanes) * 2 * ROW
     body = [tag("line", x1=x(mark), x2=x(mark), y1=0.0, y2=bottom, class_="grid") for mark in marks]
@@ -111,6 +114,17 @@ def timeline(
         anchor = "start" if mark == marks[0] else "end" if mark == marks[-1] else "middle"
         body.append(label(min(x(mark), width - 1.0), bottom + 16, form(mark), anchor=anchor))
     return drawing(width, bottom + 22, title, body, narrow=narrow, group=True)
+
+
+CLOCK_S = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14_400, 28_800, 86_400)
+
+
+def clock_ticks(end: float, most: int) -> list[float]:
+    """Seconds from 0 in steps of a clock, up to the first one past the end; below a second in decimal steps."""
+    step = next((step for step in CLOCK_S if end / step < most), CLOCK_S[-1])
+    if end < 2 or end / step > most * 10:
+        return ticks(0.0, end, most)
+    return [float(step * index) for index in range(math.ceil(end / step) + 1)]
 
 
 def _stretch(each: Stretch, x: Callable[[float], float]) -> str:

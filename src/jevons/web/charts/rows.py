@@ -3,11 +3,12 @@
 A row is a name, a bar and a number, so these read the same at every width. Negative values grow to the left of zero.
 """
 
+import math
 from collections.abc import Sequence
 
 import msgspec
 
-from jevons.web.charts.svg import CHAR, Format, drawing, fit, label, linear, tag, ticks, tip
+from jevons.web.charts.svg import CHAR, Format, drawing, fit, label, labels, linear, tag, ticks, tip
 
 ROW = 28.0
 BAR = 16.0
@@ -24,25 +25,19 @@ class Row(msgspec.Struct, frozen=True):
     """The number at its end."""
     hatched: bool = False
     """Modelled rather than measured: drawn as an outline, and told in words elsewhere."""
-    low: float | None = None
-    high: float | None = None
-    """An interval's ends, drawn as a whisker."""
 
 
 def rows(title: str, found: Sequence[Row], *, width: int, narrow: bool, linked: bool = True) -> str:
     """Bars under each other; with `linked` steps are joined by thin lines where one starts at the other's end."""
     names = min(max((len(row.name) for row in found), default=0) * CHAR + 12, 110.0 if narrow else 230.0)
     numbers = max((len(row.words) for row in found), default=0) * CHAR + 10
-    ends = [value for row in found for value in (row.start, row.end, row.low, row.high) if value is not None]
+    ends = [value for row in found for value in (row.start, row.end)]
     least, most = min([0.0, *ends]), max([0.0, *ends]) or 1.0
     left_room = numbers if least < 0 else 0.0
     x = linear(least, most, names + left_room, width - numbers)
     body = [tag("line", x1=x(0.0), x2=x(0.0), y1=2.0, y2=len(found) * ROW, class_="axis")]
     for index, row in enumerate(found):
         body += _row(row, index, x(row.start), x(row.end), names, width)
-        if row.low is not None and row.high is not None:
-            middle = index * ROW + ROW / 2
-            body.append(tag("line", x1=x(row.low), x2=x(row.high), y1=middle, y2=middle, class_="whisker"))
         if linked and index + 1 < len(found) and found[index + 1].start != 0 and row.end != 0:
             top = index * ROW + ROW / 2 + BAR / 2
             body.append(tag("line", x1=x(row.end), x2=x(row.end), y1=top, y2=top + ROW - BAR, class_="joint"))
@@ -56,13 +51,46 @@ def _row(row: Row, index: int, start: float, end: float, names: float, width: in
     colour = f"{row.colour} hatched" if row.hatched else row.colour
     backwards = end < start and row.start == 0
     at, anchor = (left - 6, "end") if backwards else (left + wide + 6, "start")
-    if row.high is not None and not backwards:
-        at += 4
     return [
         label(0.0, middle, fit(row.name, names - 8)),
         tag("rect", tip(f"{row.name}: {row.words}"), x=left, y=top, width=wide, height=BAR, class_=colour, rx=2),
         label(min(at, width - 2.0), middle, row.words, anchor=anchor, class_="number"),
     ]
+
+
+class Ranged(msgspec.Struct, frozen=True):
+    """A figure with its band."""
+
+    name: str
+    low: float
+    mid: float
+    high: float
+    words: str
+
+
+def ranges(title: str, found: Sequence[Ranged], form: Format, *, width: int, narrow: bool) -> str:
+    """Bands on a scale of powers of ten, each with its middle: what differs by orders of magnitude stays readable."""
+    names = min(max(len(row.name) for row in found) * CHAR + 12, 110.0 if narrow else 230.0)
+    numbers = max(len(row.words) for row in found) * CHAR + 14
+    first = math.floor(math.log10(min(row.low for row in found)))
+    last = math.ceil(math.log10(max(row.high for row in found)))
+    x = linear(first, max(last, first + 1), names + 6, width - numbers)
+    bottom = len(found) * ROW + 4
+    body = []
+    every = max(1, -(-(last - first) // (2 if narrow else 6)))
+    for power in range(first, last + 1):
+        body.append(tag("line", x1=x(power), x2=x(power), y1=2.0, y2=bottom, class_="grid"))
+        if (power - first) % every == 0:
+            body.append(label(x(power), bottom + 16, form(10.0**power), anchor="middle"))
+    for index, row in enumerate(found):
+        top, middle = index * ROW + (ROW - BAR) / 2, index * ROW + ROW / 2
+        low, mid, high = (x(math.log10(value)) for value in (row.low, row.mid, row.high))
+        body.append(label(0.0, middle + 4, fit(row.name, names - 8)))
+        said = f"{row.name}: {form(row.mid)} ({form(row.low)} to {form(row.high)})"
+        body.append(tag("rect", tip(said), x=low, y=top, width=max(1.0, high - low), height=BAR, class_="range", rx=2))
+        body.append(tag("rect", x=mid - 2, y=top - 2, width=4.0, height=BAR + 4, class_="c3", rx=1))
+        body.append(label(width - 2.0, middle + 4, row.words, anchor="end", class_="number"))
+    return drawing(width, bottom + 22, title, body, narrow=narrow)
 
 
 def histogram(
@@ -105,15 +133,16 @@ class Ahead(msgspec.Struct, frozen=True):
 def fan(title: str, periods: Sequence[Ahead], form: Format, *, width: int, narrow: bool) -> str:
     """A history that opens into its P10 to P90."""
     marks = ticks(0.0, max((each.high for each in periods), default=1.0) or 1.0, 4)
-    left, bottom = max(len(form(mark)) for mark in marks) * CHAR + 10, 200.0
+    names = labels(marks, form)
+    left, bottom = max(map(len, names)) * CHAR + 10, 200.0
     y = linear(0.0, marks[-1], bottom, 10.0)
     x = linear(0.0, max(1.0, len(periods) - 1.0), left + 14, width - 24.0)
     body = []
-    for mark in marks:
+    for mark, name in zip(marks, names, strict=True):
         body.append(
             tag("line", x1=left, x2=width - 6.0, y1=y(mark), y2=y(mark), class_="axis" if mark == 0 else "grid")
         )
-        body.append(label(left - 6, y(mark) + 4, form(mark), anchor="end"))
+        body.append(label(left - 6, y(mark) + 4, name, anchor="end"))
     begin = max((index for index, each in enumerate(periods) if each.past), default=0)
     ahead = list(enumerate(periods))[begin:]
     upper = [f"{x(index):.1f},{y(each.high):.1f}" for index, each in ahead]
@@ -124,6 +153,6 @@ def fan(title: str, periods: Sequence[Ahead], form: Format, *, width: int, narro
     for index, each in enumerate(periods):
         said = form(each.mid) if each.past else f"{form(each.mid)} ({form(each.low)} to {form(each.high)})"
         body.append(tag("circle", tip(f"{each.name}: {said}"), cx=x(index), cy=y(each.mid), r=3, class_="c0"))
-    every = max(1, -(-len(periods) // (4 if narrow else 10)))
+    every = max(1, -(-len(periods) // (4 if narrow else 14)))
     body += [label(x(i), bottom + 18, periods[i].name, anchor="middle") for i in range(0, len(periods), every)]
     return drawing(width, bottom + 24, title, body, narrow=narrow)

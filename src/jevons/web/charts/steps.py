@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from jevons.web.charts.svg import CHAR, Format, drawing, label, linear, tag, ticks, tip
+from jevons.web.charts.svg import CHAR, Format, drawing, label, labels, linear, tag, ticks, tip
 from jevons.web.charts.time import Series
 
 
@@ -11,12 +11,13 @@ def stacks(title: str, series: Sequence[Series], form: Format, *, width: int, na
     length = len(series[0].values)
     totals = [sum(each.values[index] or 0.0 for each in series) for index in range(length)]
     marks = ticks(0.0, max(totals, default=1.0) or 1.0, 4)
-    left, right, bottom = max(len(form(mark)) for mark in marks) * CHAR + 10, width - 6.0, 180.0
+    names = labels(marks, form)
+    left, right, bottom = max(map(len, names)) * CHAR + 10, width - 6.0, 180.0
     y, x = linear(0.0, marks[-1], bottom, 10.0), linear(0.0, length, left, right)
     body = []
-    for mark in marks:
+    for mark, name in zip(marks, names, strict=True):
         body.append(tag("line", x1=left, x2=right, y1=y(mark), y2=y(mark), class_="axis" if mark == 0 else "grid"))
-        body.append(label(left - 6, y(mark) + 4, form(mark), anchor="end"))
+        body.append(label(left - 6, y(mark) + 4, name, anchor="end"))
     wide = max(0.6, (right - left) / length - (1.0 if length < 200 else 0.0))
     for index in range(length):
         base = 0.0

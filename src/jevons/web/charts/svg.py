@@ -11,7 +11,7 @@ import msgspec
 
 WIDE, NARROW = 880, 330
 """Pixels that a chart is drawn for: the content's width at 1280 and at 390."""
-CHAR = 6.7
+CHAR = 7.4
 """Pixels of a character at the charts' 12 px, generous for the system fonts that the pages use."""
 
 Format = Callable[[float], str]
@@ -94,6 +94,20 @@ def ticks(low: float, high: float, most: int = 5) -> list[float]:
     step = next(size * power for size in (1.0, 2.0, 2.5, 5.0, 10.0) if size * power >= rough * 0.999)
     first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
     return [round(index * step, 12) for index in range(first, last + 1)]
+
+
+def labels(marks: Sequence[float], form: Format) -> list[str]:
+    """The ticks' labels with one number of decimals: `$0.5, $1.0`, never `$0.5, $1`."""
+    found = [form(mark) for mark in marks]
+    if not all(text.lstrip("-$")[-1:].isdigit() and "e" not in text for text in found):
+        return found
+    decimals = max(len(text.partition(".")[2]) for text in found)
+    return [_padded(text, decimals) for text in found] if decimals else found
+
+
+def _padded(text: str, decimals: int) -> str:
+    whole, _, part = text.partition(".")
+    return f"{whole}.{part:0<{decimals}}"
 
 
 def linear(low: float, high: float, start: float, end: float) -> Callable[[float], float]:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
-from jevons.web.charts.svg import CHAR, Format, Frame, drawing, label, linear, tag, ticks, tip
+from jevons.web.charts.svg import CHAR, Format, Frame, drawing, label, labels, linear, tag, ticks, tip
 
 DAY = 86_400
 
@@ -78,6 +78,18 @@ def lines(
     return drawing(width, frame.bottom + 24, title, body, narrow=narrow)
 
 
+STEPS_S = (300, 600, 900, 1800, 3600, 2 * 3600, 3 * 3600, 6 * 3600, 12 * 3600, DAY)
+"""Steps of a time axis that people would choose, below days."""
+
+
+def marked(times: Sequence[int], grain: int, most: int) -> list[int]:
+    """Which buckets bear a label: at most `most`, at round times."""
+    fits = next((step for step in STEPS_S if step >= grain and (times[-1] - times[0]) / step < most), 0)
+    if fits and grain < DAY:
+        return [at for at in times if at % fits == 0] or list(times[:1])
+    return list(times[:: max(1, -(-len(times) // most))])
+
+
 def stamp(at: int, grain: int) -> str:
     """A bucket's start for people, UTC."""
     return time.strftime("%b %d" if grain >= DAY else "%b %d %H:%M", time.gmtime(at))
@@ -109,14 +121,15 @@ def _frame(
     marks: Sequence[float], form: Format, width: int, narrow: bool
 ) -> tuple[Frame, list[str], Callable[[float], float]]:
     """The plot's edges, its grid with labels, and the scale of values."""
-    left = max(len(form(mark)) for mark in marks) * CHAR + 10
+    names = labels(marks, form)
+    left = max(map(len, names)) * CHAR + 10
     frame = Frame(left, 10.0, width - 6.0, 190.0 if narrow else 220.0)
     y = linear(marks[0], marks[-1], frame.bottom, frame.top)
     body = []
-    for mark in marks:
+    for mark, name in zip(marks, names, strict=True):
         zero = "axis" if mark == 0 else "grid"
         body.append(tag("line", x1=frame.left, x2=frame.right, y1=y(mark), y2=y(mark), class_=zero))
-        body.append(label(frame.left - 6, y(mark) + 4, form(mark), anchor="end"))
+        body.append(label(frame.left - 6, y(mark) + 4, name, anchor="end"))
     return frame, body, y
 
 
@@ -126,10 +139,8 @@ def _time_axis(times: Sequence[int], grain: int, x: Callable[[float], float], fr
     span = times[-1] - times[0]
     form = "date" if days else "time" if span <= 2 * DAY else "day"
     pattern = {"date": "%b %d", "time": "%H:%M", "day": "%b %d"}[form]
-    most = 4 if narrow else 8
-    step = max(1, -(-len(times) // most))
     found = []
-    for at in times[::step]:
+    for at in marked(times, grain, 4 if narrow else 8):
         at_x = min(max(x(at), frame.left + 16), frame.right - 16)
         zone = None if days else at
         words = time.strftime(pattern, time.gmtime(at))

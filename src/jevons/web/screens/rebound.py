@@ -19,7 +19,7 @@ from jevons.store.measures import DAY
 from jevons.web import energy, words
 from jevons.web.ask import Ask
 from jevons.web.charts import rows as charts
-from jevons.web.charts.rows import Ahead, Row
+from jevons.web.charts.rows import Ahead, Ranged, Row
 from jevons.web.energy import Spent
 from jevons.web.figure import Fact, Figure, Page, Table, figure, number, text
 from jevons.web.screens import parts
@@ -36,19 +36,17 @@ def build(ask: Ask) -> Page:
     """The page."""
     models = energy.by_model(ask.db, ask.since, ask.now)
     whole = energy.total(spent for _, spent in models)
-    factors, moved = change(ask)
     word = judge(refusal("no randomised arm"), PRICE_CUT)
     return Page(
         template="rebound.html",
         title="Burn and rebound",
         context={
             "facts": facts(whole),
-            "elasticity": f"{break_even(PRICE_CUT):.2f}",
+            "elasticity": f"{break_even(PRICE_CUT):.2f}".replace("-", "−"),
             "verdict": word.word,
             "assumed": refusal("No price was randomised here").source,
-            "change": moved,
         },
-        figures={"models": by_model(models), "parts": by_part(whole), "factors": factors, "fan": fan(ask)},
+        figures={"models": by_model(models), "parts": by_part(whole), "factors": change(ask), "fan": fan(ask)},
         tables={"models": table(models)},
     )
 
@@ -79,68 +77,33 @@ def facts(whole: Spent) -> list[Fact]:
 
 
 def by_model(models: list[tuple[str, Spent]]) -> Figure:
-    """Energy by model, with bands as whiskers."""
-    bars = [
-        Row(
-            model,
-            0.0,
-            spent.joules.mid,
-            "c3",
-            words.energy(spent.joules.mid),
-            low=spent.joules.low,
-            high=spent.joules.high,
-        )
-        for model, spent in models[:12]
-        if spent.joules.mid > 0
-    ]
-    rows = [
-        [
-            text(bar.name),
-            number(words.energy(bar.end), bar.end),
-            number(words.energy(bar.low or 0.0), bar.low),
-            number(words.energy(bar.high or 0.0), bar.high),
-        ]
-        for bar in bars
-    ]
-    title = "Energy by model"
-    return figure(
-        "energy",
-        title,
-        lambda width, narrow: charts.rows(title, bars, width=width, narrow=narrow, linked=False),
-        ("model", "joules", "low", "high"),
-        rows,
-        basis="modelled",
-        empty=parts.NO_CALLS,
-        note="From each call site's mean call and public outlines of the models; whiskers are the bands.",
-    )
+    """Energy by model."""
+    note = "Bars are the bands, marks the middles, on a scale of powers of ten. From each call site's mean call."
+    return bands("energy", "Energy by model", [(name, spent.joules) for name, spent in models[:12]], note)
 
 
 def by_part(whole: Spent) -> Figure:
     """Joules at the accelerators by what they did."""
-    bars = [
-        Row(name, 0.0, band.mid, "c0", words.energy(band.mid), low=band.low, high=band.high)
-        for name, band in whole.parts.items()
-        if band.mid > 0
+    return bands("parts", "Energy at the accelerators, by what it did", list(whole.parts.items()), "")
+
+
+def bands(id: str, title: str, named: list[tuple[str, Band]], note: str) -> Figure:  # noqa: A002
+    """Figures with their bands."""
+    found = [
+        Ranged(name, band.low / 3600, band.mid / 3600, band.high / 3600, words.energy(band.mid))
+        for name, band in named
+        if band.low > 0
     ]
     rows = [
-        [
-            text(bar.name),
-            number(words.energy(bar.end), bar.end),
-            number(words.energy(bar.low or 0.0), bar.low),
-            number(words.energy(bar.high or 0.0), bar.high),
-        ]
-        for bar in bars
+        [text(row.name), *(number(words.watt_hours(value), value) for value in (row.low, row.mid, row.high))]
+        for row in found
     ]
-    title = "Energy at the accelerators, by what it did"
-    return figure(
-        "parts",
-        title,
-        lambda width, narrow: charts.rows(title, bars, width=width, narrow=narrow, linked=False),
-        ("part", "joules", "low", "high"),
-        rows,
-        basis="modelled",
-        empty=parts.NO_CALLS,
-    )
+
+    def draw(width: int, narrow: bool) -> str:
+        return charts.ranges(title, found, words.watt_hours, width=width, narrow=narrow)
+
+    heads = ("", "low (Wh)", "middle (Wh)", "high (Wh)")
+    return figure(id, title, draw, heads, rows, basis="modelled", empty=parts.NO_CALLS, note=note)
 
 
 def table(models: list[tuple[str, Spent]]) -> Table:
@@ -164,12 +127,14 @@ def table(models: list[tuple[str, Spent]]) -> Table:
     )
 
 
-def change(ask: Ask) -> tuple[Figure, str]:
-    """The span's second half against its first, factor by factor; and the same in a line."""
+def change(ask: Ask) -> Figure:
+    """The span's second half against its first, factor by factor."""
     title = "Why the bill moved"
     empty = "Both halves of this time need tasks before a change can be split. Choose a longer time."
-    middle = (ask.since + ask.now) / 2
-    before = pages.period(ask.db, ask.since, middle, "first half")
+    known = pages.age(ask.db)
+    start = max(ask.since, known[0]) if known else ask.since  # before the ledger began there is nothing to compare
+    middle = (start + ask.now) / 2
+    before = pages.period(ask.db, start, middle, "first half")
     after = pages.period(ask.db, middle, ask.now, "second half")
     steps = []
     line = ""
@@ -187,7 +152,7 @@ def change(ask: Ask) -> tuple[Figure, str]:
         for index, step in enumerate(steps)
     ]
     rows = [[text(bar.name), number(bar.words, (bar.end - bar.start) / 1e9)] for bar in bars]
-    drawn = figure(
+    return figure(
         "factors",
         title,
         lambda width, narrow: charts.rows(title, bars, width=width, narrow=narrow),
@@ -195,9 +160,8 @@ def change(ask: Ask) -> tuple[Figure, str]:
         rows,
         basis="measured",
         empty=empty,
-        note="The first half of this time against the second; the factors' parts add up exactly (log-mean Divisia).",
+        note=f"The first half of this time against the second: {line}. The parts add up exactly (log-mean Divisia).",
     )
-    return drawn, line
 
 
 def fan(ask: Ask) -> Figure:

@@ -95,8 +95,10 @@ def by_dollars(
     task: TaskSums, calls: list[Call], theirs: list[tuple[TaskSums, list[Call]]], rest: list[TaskSums]
 ) -> Figure:
     """The icicle: the task on top, its sub-agents and calls under it, widths in dollars."""
-    nodes = [_node(call) for call in calls]
-    nodes += [_branch(child, [_node(call) for call in inner]) for child, inner in theirs]
+    nodes = [_node(call, index) for index, call in enumerate(calls, start=1)]
+    nodes += [
+        _branch(child, [_node(call, index) for index, call in enumerate(inner, start=1)]) for child, inner in theirs
+    ]
     nodes += [_branch(child, []) for child in rest]
     own = Node(
         "own calls", sum(node.value for node in nodes[: len(calls)]), "", "c0", children=tuple(nodes[: len(calls)])
@@ -324,10 +326,10 @@ def attempts(ask: Ask, found: Call) -> Table:
     )
 
 
-def _node(one: Call) -> Node:
+def _node(one: Call, index: int) -> Node:
     prompt = sum(count for name, count in one.tokens.items() if name != "output")
     said = f"{_money(one.cost_nano)}, {words.count(prompt)} in, {words.count(one.tokens.get('output', 0))} out"
-    return Node(one.served_model or one.model, float(one.cost_nano or 0), said, _colour(one), _href(one))
+    return Node(f"{index} {one.served_model or one.model}", float(one.cost_nano or 0), said, _colour(one), _href(one))
 
 
 def _branch(child: TaskSums, nodes: list[Node]) -> Node:
