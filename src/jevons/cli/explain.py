@@ -17,6 +17,11 @@ QUERY = (
     "SELECT o.operation, o.status, o.cache, o.arm, o.cost_nano, o.levers, s.model, s.served_model, s.surface "
     "FROM operations o JOIN series s ON s.id = o.series WHERE o.operation = ?"
 )
+ATTEMPTS = (
+    "SELECT t.role, t.provider, t.model, a.status, a.error, a.cost_nano FROM attempts a "
+    "JOIN tariffs t ON t.id = a.tariff JOIN operations o ON o.seq = a.operation WHERE o.operation = ? ORDER BY a.number"
+)
+BURNED = ("role", "provider", "model", "status", "error", "cost_nanodollars")
 
 
 @click.command()
@@ -30,11 +35,12 @@ def command(operation: str, database: str, as_json: bool) -> None:
     """
     with open_reader(database) as db:
         row = db.row(QUERY, (operation,))
+        attempts = db.rows(ATTEMPTS, (operation,))
     if row is None:
         raise NotFound(f"no operation {operation!r} is booked; `jevons log` shows the ids")
     name, status, cache, arm, cost, levers, model, served, surface = row
     explained: dict[str, Any] | None = msgspec.json.decode(levers) if levers else None
-    options = render(explained) if explained else []
+    options = render(explained) if explained and "offers" in explained else []
     if as_json:
         print_json(
             {
@@ -43,6 +49,7 @@ def command(operation: str, database: str, as_json: bool) -> None:
                 "arm": arm,
                 "cache": cache,
                 "options": [{"levers": what, "bill_nanodollars": bill, "why": why} for what, bill, why in options],
+                "attempts": [dict(zip(BURNED, attempt, strict=True)) for attempt in attempts],
             }
         )
         return
@@ -53,6 +60,10 @@ def command(operation: str, database: str, as_json: bool) -> None:
         console.print(f"cache: {cache}")
     if arm:
         console.print(f"arm: {arm}" + (" (no lever acts here: the hold-out)" if arm == "hold-out" else ""))
+    if len(attempts) > 1:
+        for role, provider, served_by, code, error, nano in attempts:
+            burned = "unpriced" if nano is None else show(nano)
+            console.print(f"  {role}: {provider}/{served_by} {error or code}, {burned}")
     if not options:
         console.print("no lever had an offer for this call: it went as it came")
         return

@@ -28,6 +28,7 @@ from jevons.gateway.shadows import DAY_S, Done, Shadows
 from jevons.ledger.operation import Operation
 from jevons.ledger.waterfall import OWN
 from jevons.levers.lever import Lever, Risk
+from jevons.levers.route.cascade_lever import NAME as CASCADE
 from jevons.levers.route.cascade_lever import CascadeLever
 from jevons.levers.route.needs import lacks, needs
 from jevons.levers.route.promotion import Candidate, Pair, Stage, Terms, move, observe, rest, start
@@ -73,7 +74,7 @@ class Routing:
     ):
         self.levers: tuple[Lever, ...] = (
             PromotionLever(self.route, lambda view: terms_of(view.plan)),
-            CascadeLever(self.route),
+            CascadeLever(self._rung),
         )
         self.counts: Counter[str] = Counter()
         """pairs | unbooked | dropped: shadows that were judged, that found no operation, changes that found no room."""
@@ -85,10 +86,12 @@ class Routing:
         self._pending: deque[tuple[Key, Step]] = deque()
         self._rested: Counter[Key] = Counter()
         self._at = 0
+        self._world: World | None = None
 
     def beside(self, world: World) -> Shadows:
         """What runs this gateway's shadows."""
-        self.shadows = Shadows(
+        self._world = world
+        return Shadows(
             world,
             price=self._book.price_route,
             terms=self._tariffs.terms,
@@ -97,16 +100,21 @@ class Routing:
             spent_nano=self.spent_nano,
             finished=self.finished,
         )
-        return self.shadows
 
     # --- on the way of a call: memory only
 
     def memory(self, call: Call, plan: Plan, allowed: Mapping[str, Risk]) -> dict[str, Any]:
-        """The candidates of a call's site, as the lever finds them in `View.memory`; new ones begin here."""
-        if not plan.candidates or allowed.get(NAME, Risk.EXACT) < Risk.LOSSY or plan.quality_floor >= 1.0:
+        """The ladder and the candidates of a call's site, as levers find them in `View.memory`; new ones begin here."""
+        if plan.quality_floor >= 1.0 or call.surface not in SURFACES or not call.site:
             return {}
-        if call.surface not in SURFACES or not call.site:
-            return {}
+        found: dict[str, Any] = {}
+        if CASCADE in allowed and self._world is not None:
+            found[CASCADE] = self._world.memory.get(CASCADE, call.caller.tenant, call.site)
+        if plan.candidates and allowed.get(NAME, Risk.EXACT) >= Risk.LOSSY:
+            found[NAME] = self._candidates(call, plan)
+        return found
+
+    def _candidates(self, call: Call, plan: Plan) -> tuple[Candidate, ...]:
         tenant, incumbent = call.caller.tenant, call.peek.model
         known = self._sites.get((tenant, call.site), {})
         terms, found = terms_of(plan), []
@@ -121,7 +129,7 @@ class Routing:
                 self._move(
                     Key(tenant, call.site, incumbent, model), candidate, Stage.STOPPED, "the plan names it no more"
                 )
-        return {NAME: tuple(found)}
+        return tuple(found)
 
     def route(self, model: str, call: Call) -> Route | None:
         """The way to a model for this call. None: there is none, or it lacks what the call needs."""
@@ -133,6 +141,10 @@ class Routing:
         provider = route.provider.price_provider or route.provider.name
         room = self._book.context_tokens(provider, route.upstream_model)
         return None if lacks(needs(call), route.upstream_model, room) else route
+
+    def _rung(self, model: str, call: Call) -> Route | None:
+        """A rung is held and replayed; a stream of Responses, whose id can be continued, comes from its provider."""
+        return None if call.surface is Surface.RESPONSES and call.peek.stream else self.route(model, call)
 
     def booked(self, operation: Operation) -> None:
         """What an operation shows of a serving candidate: it failed, or it came back. Called for every one."""
