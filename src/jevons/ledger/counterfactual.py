@@ -66,6 +66,8 @@ class Split(msgspec.Struct, frozen=True):
 
 def split(attempts: Sequence[Attempt]) -> Split:
     """Which attempt answered, what failed before it, and what was our own."""
+    if len(attempts) == 1 and attempts[0].role == "answer":
+        return Split(attempts[0], 0, ())
     last = max((n for n, attempt in enumerate(attempts) if attempt.role == "answer"), default=-1)
     failed: int | None = 0
     own: list[tuple[str, int | None]] = []

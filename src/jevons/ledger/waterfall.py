@@ -65,9 +65,14 @@ def _steps(
 ) -> tuple[int, dict[str, int]] | None:
     """(the untouched price, credits of the steps down to what the answer really cost); None when it has no price."""
     seen, tier = final.usage, untouched.tier
-    edit = next((act for act in acts if act.removed or act.retained), None)
-    moved = next((act for act in acts if act.rerouted), None)
-    later = next((act for act in acts if act.retiered), None)
+    edit = moved = later = None
+    for act in acts:
+        if act.removed or act.retained:
+            edit = edit or act
+        if act.rerouted:
+            moved = moved or act
+        if act.retiered:
+            later = later or act
     kept = tier if later is not None else final.tier or tier
     held = untouched.held if edit or moved or later else 0
     whole = would_have(seen, edit.removed if edit else 0, held)
@@ -77,7 +82,8 @@ def _steps(
     lines: dict[str, int] = {}
     here: int = first
     if untouched.route.name != untouched.asked.name:
-        here = _step(lines, DECLARED, here, price(untouched.asked, whole, kept))
+        ran = not acts and route.name == untouched.asked.name  # then what was asked for has a price: it was booked
+        here = _step(lines, DECLARED, here, final.cost_nano if ran else price(untouched.asked, whole, kept))
     if edit is not None:
         front = min(held, max(0, seen.prompt - edit.retained)) if edit.retained else held
         after = would_have(seen, 0, front) if moved or later else seen
@@ -103,12 +109,12 @@ def _close(
     """Take off what was our own, and name what is left over."""
     if baseline is None:
         return Counted(None)
-    cascade = next((act.lever for act in acts if act.rerouted), "")
     cost = 0
     for attempt in attempts:
         if attempt.cost_nano is None:
             return Counted(baseline)  # the cost is not known: there is a baseline, and no saving to split
         cost += attempt.cost_nano
+    cascade = next((act.lever for act in acts if act.rerouted), "") if parts.own else ""
     for role, spent in parts.own:
         line = cascade if cascade and role in OF_CASCADES else OWN + role
         lines[line] = lines.get(line, 0) - (spent or 0)

@@ -52,7 +52,7 @@ def baseline(
             route=declared or asked,
             asked=asked,
             tier=call.peek.service_tier,
-            held=_held(call, view, asked, stored, terms),
+            held=_held(call, view, asked, stored, terms) if acts else 0,
         ),
         acts,
         _pricing(price, call.at),
@@ -100,13 +100,18 @@ def _held(call: Call, view: View, asked: Route, stored: Stored | None, terms: Te
 
 def _route_of(attempts: Sequence[Attempt], decision: Decision, view: View) -> Route | None:
     """The route of the last answering attempt; a fallback's too."""
-    last = next((attempt for attempt in reversed(attempts) if attempt.role == "answer"), None)
-    if last is None:
-        return None
+    last = attempts[-1]
+    if last.role != "answer":
+        answers = [attempt for attempt in attempts if attempt.role == "answer"]
+        if not answers:
+            return None
+        last = answers[-1]
     effect = decision.effect
-    routes: tuple[Route, ...] = (*effect.ladder, *((effect.route,) if effect.route else ()), *view.routes)
-    sent = (route for route in routes if (route.provider.name, route.upstream_model) == (last.provider, last.model))
-    return next(sent, view.routes[0])
+    for route in (effect.route, *effect.ladder, *view.routes):
+        if route is not None and route.upstream_model == last.model and route.provider.name == last.provider:
+            found: Route = route
+            return found
+    return view.routes[0]
 
 
 def _pricing(price: Price, at: float) -> Callable[[Route, Usage, str], Nano | None]:
