@@ -7,7 +7,7 @@ import math
 from collections.abc import Sequence
 
 import msgspec
-from scipy.stats import t as student
+from scipy.special import stdtrit
 
 MAX_KLD = 0.1
 """Nats a token that a recommended file may lose at most (its interval's high end), where no task file decides.
@@ -60,7 +60,7 @@ def interval(values: Sequence[float]) -> Interval:
     if count < 2:
         return Interval(mean, math.inf, -math.inf, math.inf)
     se = math.sqrt(sum((value - mean) ** 2 for value in values) / (count - 1) / count)
-    reach = float(student.ppf((1 + LEVEL) / 2, count - 1)) * se
+    reach = float(stdtrit(count - 1, (1 + LEVEL) / 2)) * se
     return Interval(mean, se, mean - reach, mean + reach)
 
 
