@@ -148,11 +148,13 @@ class Measured(msgspec.Struct, frozen=True, kw_only=True):
     """Finished tasks that are left out, since some call of theirs has no known price."""
     full: bool
     """There are more tasks than one look reads: the newest are not in it."""
+    course: tuple[tuple[float, Headline], ...] = ()
+    """Earlier looks, each with the moment at which its last task ended."""
 
 
-def measure(db: Database, plan: Plan, experiment: Experiment, now: float) -> Measured:
+def measure(db: Database, plan: Plan, experiment: Experiment, now: float, looks: int = 0) -> Measured:
     """Look at all finished tasks of a plan since its draw began. What was expected of a task is the mean of the tasks
-    of its name that ended before it."""
+    of its name that ended before it. `looks`: about how many earlier looks are wanted, evenly spread over the tasks."""
     begun = since(db, experiment, plan.name)
     done = list(finished(db, plan.name, begun, now - QUIET_S))
     drawn = Design(tenant="", salt=experiment.salt, holdout=plan.hold_out, lever_off=plan.hold_out)
@@ -161,7 +163,9 @@ def measure(db: Database, plan: Plan, experiment: Experiment, now: float) -> Mea
     seen, unpriced = start(drawn), 0
     means: dict[str, tuple[int, float]] = {}
     overall = (0, 0.0)
-    for one in done:
+    course: list[tuple[float, Headline]] = []
+    step = max(1, len(done) // looks) if looks else len(done) + 1
+    for index, one in enumerate(done, start=1):
         if one.cost_nano is None:
             unpriced += 1
             continue
@@ -169,6 +173,8 @@ def measure(db: Database, plan: Plan, experiment: Experiment, now: float) -> Mea
         mine = means.get(one.name, overall)
         seen = record(seen, drawn, named(one.arm, drawn), dollars, mine[1], one.solved)
         means[one.name], overall = _mean(means.get(one.name, (0, 0.0)), dollars), _mean(overall, dollars)
+        if index % step == 0:
+            course.append((one.ended, look(seen, drawn)))
     return Measured(
         plan=plan.name,
         since=begun,
@@ -178,6 +184,7 @@ def measure(db: Database, plan: Plan, experiment: Experiment, now: float) -> Mea
         told=sum(one.solved is not None for one in done),
         unpriced=unpriced,
         full=_count(db, plan.name, begun) > MOST_TASKS,
+        course=tuple(course),
     )
 
 

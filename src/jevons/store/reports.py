@@ -15,7 +15,7 @@ import msgspec
 from jevons.ledger.margin import NOTHING_USED, Margin, Used, allocate, ordered
 from jevons.ledger.revenue import NONE, Revenue, allowed, fixed, metered, parts
 from jevons.ledger.waterfall import REST
-from jevons.plans.plan import Customer, Plan
+from jevons.plans.plan import Book, Customer, Plan
 from jevons.store import rollups, savings
 from jevons.store.db import Database
 from jevons.store.measures import DAY
@@ -106,9 +106,17 @@ def _undo(held: dict[str, T], name: str, before: str, kind: type[T]) -> None:
 
 def paid(db: Database, since: float, until: float) -> list[Paid]:
     """What each customer burned and paid, by the plan that its calls fell under."""
-    start, end = whole_days(since, until)
+    return _paid(db, stretches(db, *whole_days(since, until)))
+
+
+def under(db: Database, since: float, until: float, book: Book) -> list[Paid]:
+    """What each customer would have paid for the same use, had this book held on every day: modelled."""
+    return _paid(db, [Stretch(*whole_days(since, until), book.plans, book.customers)])
+
+
+def _paid(db: Database, found: Iterable[Stretch]) -> list[Paid]:
     total: dict[tuple[str, str], Paid] = {}
-    for stretch in stretches(db, start, end):
+    for stretch in found:
         for one in _stretch(db, stretch):
             key = (one.customer, one.plan)
             before = total.get(key)

@@ -7,11 +7,11 @@ and drawn hatched; measured figures are the experiment's alone and drawn full.
 import msgspec
 
 from jevons.judge.sequence import Interval
-from jevons.ledger.experiment import HOLD_OUT
+from jevons.ledger.experiment import BURN_IN, HOLD_OUT
 from jevons.store import experiments, pages, plans, rollups
 from jevons.store import savings as credited
 from jevons.store.experiments import Measured
-from jevons.store.measures import DAY, HOUR
+from jevons.store.measures import DAY, HOUR, MINUTE
 from jevons.store.rollups import Sums
 from jevons.web import words
 from jevons.web.ask import Ask
@@ -36,19 +36,35 @@ NAMES = {
     "rest": "not credited to a lever",
     "asked-model": "caller's own choice",
 }
+LOOKS = 24
+"""Earlier looks of the experiment that are drawn."""
 EMPTY = (
     "No lever has changed a bill in this time. Levers beyond the exact ones act where a plan allows them: "
     "set [plans.NAME.levers] in Settings."
 )
 
 
+class Statement(msgspec.Struct, frozen=True, kw_only=True):
+    """What may be said of a plan's experiment."""
+
+    plan: str
+    shown: bool
+    words: str
+    without_nano: int | None = None
+    """What the plan's tasks would have cost untouched, per task."""
+    facts: tuple[Fact, ...] = ()
+    course: tuple[tuple[float, Interval], ...] = ()
+    """Earlier looks: when, and the share saved."""
+
+
 def build(ask: Ask) -> Page:
     """The page."""
     total = rollups.total(ask.db, ask.since, ask.now)
+    statements = measured(ask)
     return Page(
         template="savings.html",
         title="Savings",
-        context={"experiment": measured(ask), "total": total},
+        context={"experiment": statements, "total": total, "courses": [course_of(each) for each in statements]},
         figures={"waterfall": waterfall(ask, total), "over_time": over_time(ask)},
         tables={"levers": levers(ask), "arms": arms(ask)},
     )
@@ -115,6 +131,41 @@ def over_time(ask: Ask) -> Figure:
     )
 
 
+def course_of(statement: Statement) -> Figure:
+    """The share saved, look by look, inside its confidence sequence: all looks hold together."""
+    looks = statement.course
+    series = Series(
+        "saved, % of held-out dollars",
+        "c2",
+        tuple(100 * each.value for _, each in looks),
+        tuple(100 * each.low for _, each in looks),
+        tuple(100 * each.high for _, each in looks),
+    )
+    title = f"What the experiment has shown: {statement.plan}" if statement.plan else "What the experiment has shown"
+    times = [int(at) for at, _ in looks]
+    span = times[-1] - times[0] if times else 0
+    drawn = parts.line(
+        f"course-{statement.plan or 'none'}",
+        title,
+        times,
+        DAY if span > 3 * DAY else MINUTE,
+        [series],
+        _percent,
+        note="The band is a 95% confidence sequence: it may be looked at whenever one likes.",
+        empty=f"Intervals are shown from {BURN_IN} finished tasks in each arm on.",
+    )
+    rows = tuple(
+        (*row, number(_percent(100 * each.low), each.low), number(_percent(100 * each.high), each.high))
+        for row, (_, each) in zip(drawn.table.rows, looks, strict=True)
+    )
+    heads = (*drawn.table.heads, "low", "high")
+    return msgspec.structs.replace(drawn, table=msgspec.structs.replace(drawn.table, heads=heads, rows=rows))
+
+
+def _percent(value: float) -> str:
+    return f"{value:.0f}%".replace("-", "−")
+
+
 def levers(ask: Ask) -> Table:
     """Each line with its calls."""
     rows = [
@@ -157,17 +208,6 @@ def arms(ask: Ask) -> Table:
     )
 
 
-class Statement(msgspec.Struct, frozen=True, kw_only=True):
-    """What may be said of a plan's experiment."""
-
-    plan: str
-    shown: bool
-    words: str
-    without_nano: int | None = None
-    """What the plan's tasks would have cost untouched, per task."""
-    facts: tuple[Fact, ...] = ()
-
-
 NO_HOLD_OUT = (
     "No saving is called measured here: no task was held out. Set hold_out = 0.1 in a plan; a tenth of its tasks then "
     "runs untouched, and the difference is measured."
@@ -183,16 +223,18 @@ def measured(ask: Ask) -> list[Statement]:
 def _looks(ask: Ask) -> list[Statement]:
     drawn = experiments.current(ask.db)
     held = [plan for plan in plans.load(ask.db).plans.values() if plan.hold_out > 0]
-    return [_statement(experiments.measure(ask.db, plan, drawn, ask.now)) for plan in held] if drawn else []
+    return [_statement(experiments.measure(ask.db, plan, drawn, ask.now, LOOKS)) for plan in held] if drawn else []
 
 
 def _statement(seen: Measured) -> Statement:
     """One plan's headline in words; figures only where the experiment may show them."""
     headline = seen.headline
+    course = tuple((at, each.saved_share) for at, each in seen.course if each.saved_share is not None)
     arms_ = f"{words.count(headline.tasks[0])} held out, {words.count(headline.tasks[1])} treated"
     if not headline.shown or headline.per_task is None or headline.saved_share is None:
         more = f"; about {words.plural(headline.more_tasks, 'more task')}" if headline.more_tasks else ""
-        return Statement(plan=seen.plan, shown=False, words=f"Nothing is shown yet: {headline.why}{more} ({arms_}).")
+        said = f"Nothing is shown yet: {headline.why}{more} ({arms_})."
+        return Statement(plan=seen.plan, shown=False, words=said, course=course)
     held, treated = headline.per_task
     facts = [
         Fact(name="a task, held out", value=_dollars(held.value), note=_range(held), basis="measured"),
@@ -219,6 +261,7 @@ def _statement(seen: Measured) -> Statement:
         words=said[0].upper() + said[1:],
         facts=tuple(facts),
         without_nano=round(held.value * 1e9),
+        course=course,
     )
 
 

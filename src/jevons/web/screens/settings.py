@@ -13,19 +13,22 @@ from typing import Any
 import msgspec
 
 from jevons.core.errors import CallerError
+from jevons.core.money import show
 from jevons.plans import key as keys
 from jevons.plans.plan import Book, Customer, Plan, read
 from jevons.store import keys as key_rows
-from jevons.store import pages, plans
+from jevons.store import pages, plans, reports
 from jevons.store.plans import Change
+from jevons.store.reports import Paid
 from jevons.web import words
 from jevons.web.ask import Ask
-from jevons.web.figure import Cell, Page, Table, text, when
+from jevons.web.figure import Cell, Page, Table, number, text, when
 from jevons.web.toml import written
 
 MOST_KEYS = 100
 MOST_CHANGES = 50
 LONGEST_NAME = 100
+EFFECT_S = 30 * 86_400.0
 START = """# A plan, and a customer on it. Dollars are written as text.
 [plans.pro]
 price_per_month = "49.00"
@@ -53,6 +56,7 @@ def _page(ask: Ask, **more: Any) -> Page:
         "secret": "",
         "made": None,
         "preview": None,
+        "effect": None,
         "roles": keys.ROLES,
         "plan_names": tuple(book.plans),
     }
@@ -184,7 +188,7 @@ def change_plans(ask: Ask, form: Mapping[str, str]) -> Page | str:
     except tomllib.TOMLDecodeError as error:
         raise CallerError(f"not TOML: {error}") from None
     if form.get("do") != "apply":
-        return _page(ask, file=file, preview=preview(ask, book))
+        return _page(ask, file=file, preview=preview(ask, book), effect=effect(ask, book))
     plans.apply(ask.db, book, who=who(ask), at=ask.now, prune=True)
     return "/ui/settings#plans"
 
@@ -207,6 +211,40 @@ def preview(ask: Ask, book: Book) -> Table:
         note="Plans count from now on: days that are over keep the terms that they had.",
         empty="Nothing: the file says what holds already.",
     )
+
+
+def effect(ask: Ask, book: Book) -> Table:
+    """What a file would have earned on the last 30 days' use, beside what was earned; where that differs."""
+    since = ask.now - EFFECT_S
+    before, after = (
+        _by_customer(found)
+        for found in (reports.paid(ask.db, since, ask.now), reports.under(ask.db, since, ask.now, book))
+    )
+    rows = []
+    for name in sorted({*before, *after}):
+        (earned, cost), (would, _) = before.get(name, (0, 0)), after.get(name, (0, 0))
+        if earned != would:
+            cells = (earned, would, earned - cost, would - cost)
+            shown = (number(show(nano).replace("-", "−"), nano / 1e9, "bad" if nano < 0 else "") for nano in cells)
+            rows.append((text(name or reports.NO_CUSTOMER), *shown))
+    return Table(
+        id="effect",
+        title="What it would have earned",
+        heads=("customer", "revenue", "would be", "margin", "would be"),
+        rows=tuple(rows),
+        note="The same use of the last 30 days at these prices: modelled. Customers do not stay the same at another "
+        "price, and levers and budgets are not replayed here.",
+        empty="The same: no price changes for what was used in the last 30 days.",
+    )
+
+
+def _by_customer(found: list[Paid]) -> dict[str, tuple[int, int]]:
+    """(revenue, cost) by customer."""
+    total: dict[str, tuple[int, int]] = {}
+    for one in found:
+        revenue, cost = total.get(one.customer, (0, 0))
+        total[one.customer] = (revenue + one.revenue.total, cost + one.used.cost_nano)
+    return total
 
 
 def who(ask: Ask) -> str:
