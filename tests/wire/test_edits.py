@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from jevons.core.errors import CallerError
 from jevons.core.prompt import Text, ToolResult
-from jevons.wire.edits import apply_edits, count_cache_marks, place_breakpoints
+from jevons.wire.edits import apply_edits, count_cache_marks, place_breakpoints, steady_tools
 from jevons.wire.translate import DIALECTS
 
 
@@ -115,3 +115,28 @@ def test_breakpoints_are_placed_and_counted(requests_):
 def test_marks_inside_a_tools_input_are_the_callers_data():
     body = {"messages": [{"role": "assistant", "content": [{"type": "tool_use", "input": {"cache_control": {}}}]}]}
     assert count_cache_marks(json.dumps(body).encode()) == 0
+
+
+TOOLS = [{"type": "function", "function": {"name": name}} for name in "cab"]
+
+
+def test_shuffled_tools_come_in_one_order_and_nothing_else_moves():
+    bodies = [
+        json.dumps({"model": "m", "tools": order, "messages": []}).encode()
+        for order in (TOOLS, TOOLS[::-1], TOOLS[1:] + TOOLS[:1])
+    ]
+    steady = {steady_tools(body) for body in bodies}
+    assert len(steady) == 1
+    found = json.loads(steady.pop())
+    assert [tool["function"]["name"] for tool in found["tools"]] == ["a", "b", "c"]
+    assert {name: found[name] for name in ("model", "messages")} == {"model": "m", "messages": []}
+
+
+@pytest.mark.parametrize("tools", [None, [], [{"name": "b", "cache_control": {"type": "ephemeral"}}, {"name": "a"}]])
+def test_tools_that_bear_marks_or_are_none_stay(tools):
+    body = json.dumps({"model": "m", "tools": tools}).encode()
+    assert steady_tools(body) == body
+
+
+def test_a_body_without_tools_stays():
+    assert steady_tools(b'{"model":"m"}') == b'{"model":"m"}'

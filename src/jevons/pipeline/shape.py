@@ -56,7 +56,7 @@ def shape(call: Call, effect: Effect, route: Route) -> Shaped:
     source, target = call.surface.value, native(call, route)
     body, peek = call.body, call.peek
     span = peek.model_span
-    if effect.edits or effect.breakpoints or effect.tier or effect.cache_key:
+    if effect.edits or effect.breakpoints or effect.tier or effect.cache_key or effect.stable_tools:
         body = _apply(source, body, effect)
         span = (0, 0)  # offsets have moved
     warnings: tuple[str, ...] = ()
@@ -84,6 +84,8 @@ def _betas(call: Call, target: str) -> tuple[str, ...]:
 def _apply(dialect: str, body: bytes, effect: Effect) -> bytes:
     if effect.edits:
         body = edits.apply_edits(dialect, body, effect.edits)
+    if effect.stable_tools:
+        body = edits.steady_tools(body)
     if effect.breakpoints and dialect == Surface.MESSAGES:
         body = edits.place_breakpoints(body, effect.breakpoints)
     if effect.tier:

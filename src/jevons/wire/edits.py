@@ -32,6 +32,10 @@ class EditLike(Protocol):
     def text(self) -> str | None: ...
 
 
+NO_TOOLS = Raw(b"null")
+NOTHINGS = (NO_TOOLS, Raw(b"[]"))
+
+
 def apply_edits(dialect: str, body: bytes, edits: Sequence[EditLike]) -> bytes:
     """Replace the text of parts (a tool result's text is its part's), or remove a turn where an edit's text is None.
 
@@ -86,6 +90,17 @@ def place_breakpoints(body: bytes, places: Iterable[tuple[int, str]]) -> bytes:
         inner = fields(message)
         changed[at] = splice_field(message, "content", _mark_content(inner["content"], ttl))
     return _join(body, found, "messages", messages, changed)
+
+
+def steady_tools(body: bytes) -> bytes:
+    """The same tools, ordered by their bytes: a client that shuffles them keeps its cached prefix. A body whose tools
+    bear cache marks, or none, stays as it is: a mark stands for all that is before it."""
+    found = fields(body)
+    tools = decode(found["tools"], list[Raw], "tools") if found.get("tools", NO_TOOLS) not in NOTHINGS else []
+    steady = b"[" + b",".join(sorted(map(bytes, tools))) + b"]"
+    if not tools or b"cache_control" in steady or steady == bytes(found["tools"]):
+        return body
+    return splice_field(body, "tools", steady)
 
 
 def count_cache_marks(body: bytes) -> int:

@@ -52,6 +52,12 @@ class Lookup(msgspec.Struct, frozen=True):
     rates: Callable[[Route, str, float], Rates | None]
 
 
+class _Tooled(msgspec.Struct):
+    """A request's tools, unread."""
+
+    tools: list[msgspec.Raw] | None = None
+
+
 class _Body(msgspec.Struct):
     """The parts of a request that breakpoints can stand on, unread."""
 
@@ -106,7 +112,7 @@ class Breakpoints:
         note: Note | None = outcome.notes.get(self.name)
         if call.task is None or usage is None or usage.prompt == 0 or note is None:
             return ()
-        body = _read(call.body)  # after the reply: nobody waits for it
+        body = _read(call.body) if note.terms.marked else _read_tools(call.body)  # after the reply: nobody waits for it
         if body is None:
             return ()
         key = session_key(call)
@@ -256,6 +262,14 @@ def _read(body: bytes) -> _Body | None:
     """None: not a request as we know it. It is the provider's to refuse, and not ours to touch."""
     try:
         return msgspec.json.decode(body, type=_Body)
+    except msgspec.DecodeError:
+        return None
+
+
+def _read_tools(body: bytes) -> _Body | None:
+    """The tools alone: where a provider caches by itself no turn needs to be told apart (35 us, not 90, at 100 KB)."""
+    try:
+        return _Body(tools=msgspec.json.decode(body, type=_Tooled).tools)
     except msgspec.DecodeError:
         return None
 
