@@ -14,8 +14,8 @@ from jevons.governor import render
 from jevons.store.migrate import open_reader
 
 QUERY = (
-    "SELECT o.operation, o.status, o.cache, o.arm, o.cost_nano, o.levers, s.model, s.served_model, s.surface "
-    "FROM operations o JOIN series s ON s.id = o.series WHERE o.operation = ?"
+    "SELECT o.operation, o.status, o.cache, o.arm, o.cost_nano, o.baseline_nano, o.levers, s.model, s.served_model, "
+    "s.surface FROM operations o JOIN series s ON s.id = o.series WHERE o.operation = ?"
 )
 ATTEMPTS = (
     "SELECT t.role, t.provider, t.model, a.status, a.error, a.cost_nano FROM attempts a "
@@ -38,7 +38,7 @@ def command(operation: str, database: str, as_json: bool) -> None:
         attempts = db.rows(ATTEMPTS, (operation,))
     if row is None:
         raise NotFound(f"no operation {operation!r} is booked; `jevons log` shows the ids")
-    name, status, cache, arm, cost, levers, model, served, surface = row
+    name, status, cache, arm, cost, baseline, levers, model, served, surface = row
     explained: dict[str, Any] | None = msgspec.json.decode(levers) if levers else None
     options = render(explained) if explained and "offers" in explained else []
     if as_json:
@@ -46,6 +46,8 @@ def command(operation: str, database: str, as_json: bool) -> None:
             {
                 "operation": name,
                 "cost_nanodollars": cost,
+                "baseline_nanodollars": baseline,
+                "waterfall": explained.get("waterfall", {}) if explained else {},
                 "arm": arm,
                 "cache": cache,
                 "options": [{"levers": what, "bill_nanodollars": bill, "why": why} for what, bill, why in options],
@@ -56,6 +58,10 @@ def command(operation: str, database: str, as_json: bool) -> None:
     console = Console()
     paid = "unpriced" if cost is None else show(cost)
     console.print(f"{name}: {surface} {model} -> {served or 'nothing'}, {status}, booked {paid} (measured)")
+    if baseline is not None:
+        lines = (explained or {}).get("waterfall", {})
+        parts = ", ".join(f"{line} {show(nano)}" for line, nano in lines.items())
+        console.print(f"would have cost {show(baseline)} (modelled)" + (f"; saved by {parts}" if parts else ""))
     if cache:
         console.print(f"cache: {cache}")
     if arm:
