@@ -13,6 +13,8 @@ import pytest
 from jevons.engines.simulated import Reply, Rule, Script, start
 from jevons.engines.simulated.faults import Dice
 from jevons.gateway.routing import terms_of
+from jevons.levers.route.cascade import Plan
+from jevons.levers.route.cascade_lever import Climb
 from jevons.levers.route.promotion import Stage, move
 from jevons.levers.route.promotion import start as begin
 from jevons.plans.plan import read
@@ -86,14 +88,14 @@ def stage_is(running: Running, stage: Stage) -> Any:
     return lambda: (found := held(running)) is not None and found.stage is stage
 
 
-def promoted(running: Running, model: str = CANDIDATE) -> None:
+def promoted(running: Running, model: str = CANDIDATE, usual: str = INCUMBENT) -> None:
     """The candidate has been promoted at the site: written as another gateway would have, and followed."""
     ask(running)
     settle(running)
     booked, terms = running.booked[-1], terms_of(read(tomllib.loads(PLAN)).plans["pro"])
-    full = move(begin(booked.site, INCUMBENT, model, terms, 0.0), Stage.FULL, "proven elsewhere", 0.0)
+    full = move(begin(booked.site, usual, model, terms, 0.0), Stage.FULL, "proven elsewhere", 0.0)
     with open_database(running.database) as db:
-        rows.change(db, rows.Key(booked.tenant, booked.site, INCUMBENT, model), lambda _: full, who="test", at=0.0)
+        rows.change(db, rows.Key(booked.tenant, booked.site, usual, model), lambda _: full, who="test", at=0.0)
     running.housekeeping.routing.follow()
 
 
@@ -285,3 +287,101 @@ def test_without_the_plan_s_word_nothing_is_tried(tmp_path: Path, change: tuple[
         settle(running)
         assert held(running) is None
         assert running.housekeeping.shadows.counts["asked"] == 0
+
+
+def test_the_operator_s_word_binds_a_running_gateway(tmp_path: Path) -> None:
+    with routed(tmp_path, SAME) as running:
+        promoted(running)
+        site = running.booked[-1].site
+        order(running, "pin", site, CANDIDATE, "--to", "incumbent")
+        wait_until(lambda: "x-jevons-model" not in ask(running).headers)
+        order(running, "pin", site, CANDIDATE, "--to", "candidate")
+        wait_until(lambda: ask(running).headers.get("x-jevons-model") == CANDIDATE)
+        assert "pinned by the operator" in explained(running)["options"][0]["why"]
+        order(running, "stop", site, CANDIDATE)
+        order(running, "pin", site, CANDIDATE, "--to", "none")
+        wait_until(lambda: "x-jevons-model" not in ask(running).headers)
+
+
+def order(running: Running, *arguments: str) -> None:
+    from click.testing import CliRunner
+
+    from jevons import cli
+
+    result = CliRunner().invoke(cli.main, ["promote", *arguments, "--database", running.database])
+    assert result.exit_code == 0, result.output
+
+
+def test_a_session_stays_where_its_prefix_is_held(tmp_path: Path) -> None:
+    """The offer loses in dollars: the candidate would read anew what the incumbent holds."""
+    usual, cheap = "gpt-5", "o4-mini"
+    with routed(tmp_path, SAME, plan=PLAN.replace(CANDIDATE, cheap)) as running:
+        messages = [{"role": "system", "content": "You count."}]
+
+        def step(number: int, task: str) -> Any:
+            messages.append({"role": "user", "content": f"({number}) " + "Boilers? " * (1 if number else 20_000)})
+            answer = running.openai().chat.completions.with_raw_response.create(
+                model=usual, messages=messages, max_tokens=50, extra_headers={"x-jevons-task": task}
+            )
+            messages.append({"role": "assistant", "content": "forty-two"})
+            settle(running)
+            return answer
+
+        for number in range(3):
+            step(number, "run")
+        promoted(running, cheap, usual)
+        assert "x-jevons-model" not in step(3, "run").headers
+        options = explained(running)["options"]
+        bills = {option["levers"]: option["bill_nanodollars"] for option in options}
+        assert "chosen" in next(option["why"] for option in options if "route" not in option["levers"])
+        assert bills["route"] > bills["untouched"]
+        del messages[1:]
+        assert step(4, "another").headers["x-jevons-model"] == cheap, "a short prompt has nothing to lose"
+
+
+LADDER = Plan(
+    ladder=(CANDIDATE, INCUMBENT), refused=False, why="sum", quality_ratio=1.0, cost_ratio=0.4, reach=(1, 0.2)
+)
+CLIMBING = '[plans.pro]\nquality_floor = 0.9\nlevers = { cascade = "lossy" }\n'
+FORM = {
+    "type": "json_schema",
+    "json_schema": {
+        "name": "count",
+        "schema": {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]},
+    },
+}
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize(
+    ("cheap", "served", "roles"),
+    [
+        ('{"n": 42}', CANDIDATE, [CANDIDATE]),
+        ('{"n": "many"}', INCUMBENT, [CANDIDATE, INCUMBENT]),
+        ("forty-two", INCUMBENT, [CANDIDATE, INCUMBENT]),
+    ],
+)
+def test_a_ladder_escalates_what_is_no_such_json_and_books_both_rungs(
+    tmp_path: Path, cheap: str, served: str, roles: list[str], stream: bool
+) -> None:
+    rules = (Rule(model=CANDIDATE, reply=Reply(text=cheap)), Rule(reply=Reply(text='{"n": 42}')))
+    with routed(tmp_path, *rules, plan=CLIMBING) as running:
+        ask(running)
+        settle(running)
+        booked = running.booked[-1]
+        climb = Climb(plan=LADDER, incumbent=INCUMBENT, gate="schema", share=1.0)
+        running.housekeeping.world.memory.put("cascade", booked.tenant, booked.site, climb)
+        answer = ask(running, 1, response_format=FORM, stream=stream)
+        parsed = answer.parse()
+        if stream:
+            text = "".join(chunk.choices[0].delta.content or "" for chunk in parsed if chunk.choices)
+        else:
+            text = parsed.choices[0].message.content
+        assert text == '{"n": 42}'
+        assert answer.headers.get("x-jevons-model", INCUMBENT) == served
+        booked = running.last(2)
+        assert [attempt.model for attempt in booked.attempts] == roles
+        assert booked.cost_nano == sum(attempt.cost_nano for attempt in booked.attempts)
+        shown = explained(running)
+        assert shown["options"][0]["levers"] == "cascade"
+        assert [attempt["model"] for attempt in shown["attempts"]] == roles
