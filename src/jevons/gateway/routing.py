@@ -264,7 +264,7 @@ class Routing:
         last = operation.attempts[-1]
         if last is mine[-1]:
             return True if operation.error and operation.status < 300 else None if operation.status >= 300 else False
-        return operation.status < 300
+        return True if operation.status < 300 else None
 
     def _move(self, key: Key, candidate: Candidate, stage: Stage, reason: str) -> Candidate:
         """To another stage, at once here and soon in the database."""

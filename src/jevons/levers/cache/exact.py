@@ -37,7 +37,11 @@ class ExactCache:
 
     def learn(self, outcome: Outcome) -> Sequence[Keep]:
         key = outcome.notes.get(self.name)
-        return (Keep(STORE, outcome.call.caller.tenant, key, outcome.reply),) if key else ()
+        if not key:
+            return ()
+        moved = any(offer.effect.route or offer.effect.ladder for offer in outcome.chosen)
+        reply = None if moved else outcome.reply  # another model's answer is none of the models' that the key names
+        return (Keep(STORE, outcome.call.caller.tenant, key, reply),)
 
 
 def wanted(call: Call) -> bool:
