@@ -18,8 +18,8 @@ from jevons.store.db import Database, Row
 QUIET_S = 1_800.0
 """A task without a call for this long is taken to be finished. One that goes on after all is looked at as a whole
 again: sums are read anew at every look."""
-MOST_TASKS = 200_000
-"""Tasks of one look, about two seconds of arithmetic; the newest are left out beyond it, and that is said."""
+MOST_TASKS = 100_000
+"""Tasks of one look, about a second of arithmetic; the newest are left out beyond it, and that is said."""
 MOST_PARENTS = 16
 """How deep sub-agents are followed to the task at the top."""
 
