@@ -8,7 +8,7 @@ import difflib
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, get_args, get_origin
+from typing import Any, Literal, get_args, get_origin
 
 import msgspec
 
@@ -108,6 +108,18 @@ class Cache(Section, frozen=True):
     max_entry_bytes: int = 1 * MIB
 
 
+class Semantic(Section, frozen=True):
+    """The semantic cache's worker. It acts only under a plan that allows it (levers.semantic = "lossy")."""
+
+    enabled: bool = True
+    deadline_s: float = 0.05
+    """How long a look-up may hold a call up; a later answer is a miss."""
+    unit: Literal["request", "hit"] = "request"
+    """What a plan's floor bounds the wrong answers by: all requests, or those that would be hits."""
+    keep_days: float = 30.0
+    """How old an answer may be that is served."""
+
+
 class Shared(Section, frozen=True):
     """What several gateways share besides the ledger: budgets, rate limits and exact answers, in Valkey or Redis."""
 
@@ -167,6 +179,7 @@ class Settings(Section, frozen=True):
     models: dict[str, ModelSettings] = {}
     local: Local = Local()
     cache: Cache = Cache()
+    semantic: Semantic = Semantic()
     shared: Shared = Shared()
     prices: Prices = Prices()
     access: Access = Access()

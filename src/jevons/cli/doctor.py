@@ -17,6 +17,7 @@ from rich.console import Console
 
 from jevons.cli.options import as_json, print_json
 from jevons.core.errors import JevonsError
+from jevons.engines import worker_link
 from jevons.engines.catalogue import build
 from jevons.engines.modelfile import DEFAULT_SHA256, default_path, sha256
 from jevons.prices.book import Book
@@ -68,6 +69,7 @@ def examine(config: Path | None, environ: Mapping[str, str], database: str | Non
     checks: tuple[Callable[[Settings, Mapping[str, str]], Iterator[Finding]], ...] = (
         _providers,
         _model,
+        _semantic,
         _prices,
         _database,
         _port,
@@ -126,6 +128,16 @@ def _model(settings: Settings, _environ: Mapping[str, str]) -> Iterator[Finding]
         yield Finding("local model", "ok", f"{size}, sha256 as expected")
     else:
         yield Finding("local model", "bad", f"{size}: its sha256 is not the expected one", "jevons model fetch")
+
+
+def _semantic(settings: Settings, _environ: Mapping[str, str]) -> Iterator[Finding]:
+    if not settings.semantic.enabled:
+        yield Finding("semantic cache", "ok", "switched off by semantic.enabled")
+    elif worker_link.installed():
+        yield Finding("semantic cache", "ok", "its worker starts with the first call of a plan that allows it")
+    else:
+        says = "the extra `embed` is not installed: the lever is not offered"
+        yield Finding("semantic cache", "note", says, "pip install 'jevons[embed]'")
 
 
 def _prices(settings: Settings, _environ: Mapping[str, str]) -> Iterator[Finding]:

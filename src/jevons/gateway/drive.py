@@ -29,6 +29,7 @@ from jevons.core.ask import (
     Sent,
     Settle,
     Shadow,
+    Stored,
 )
 from jevons.core.call import Call, Surface
 from jevons.core.errors import JevonsError, OurError, UpstreamError
@@ -40,6 +41,8 @@ from jevons.gateway.held import whole
 from jevons.gateway.passthrough import Tap
 from jevons.gateway.pump import Pump
 from jevons.gateway.state import Recorder
+from jevons.gateway.worker import WorkerPart
+from jevons.levers.cache.semantic.lever import STORE as SEMANTIC
 from jevons.plans.budget import Denied, Granted
 from jevons.store.answers import Answers
 from jevons.store.counters import Counters
@@ -68,6 +71,8 @@ class World(msgspec.Struct):
     collect_bytes: int = 1024 * 1024
     shadow: Callable[[Shadow, Call, Any], None] | None = None
     """Takes what is asked beside a call, with the operation as it was booked; None: nobody does."""
+    worker: WorkerPart | None = None
+    """Who looks questions up that were asked in other words."""
 
 
 class Drive:
@@ -176,10 +181,8 @@ class Drive:
             return found if isinstance(found, Granted | Denied) else await found
         if isinstance(ask, Settle):
             return self._world.counters.settle(ask.operation, ask.took)
-        if isinstance(ask, Find):
-            return await self._world.answers.find(ask.tenant, ask.key, time.time(), wait=ask.wait)
-        if isinstance(ask, Keep):
-            return self._world.answers.keep(ask.tenant, ask.key, ask.stored, time.time())
+        if isinstance(ask, Find | Keep):
+            return await self._remembered(ask)
         if isinstance(ask, Pause):
             return await asyncio.sleep(ask.seconds)
         if isinstance(ask, Change):
@@ -191,6 +194,18 @@ class Drive:
         if isinstance(ask, Embed | Defer):
             return None
         raise OurError(f"no one answers {type(ask).__name__}")
+
+    async def _remembered(self, ask: Find | Keep) -> Stored | None:
+        answers, worker = self._world.answers, self._world.worker
+        if ask.store != SEMANTIC:
+            if isinstance(ask, Find):
+                return await answers.find(ask.tenant, ask.key, time.time(), wait=ask.wait)
+            answers.keep(ask.tenant, ask.key, ask.stored, time.time())
+        elif worker is not None:
+            if isinstance(ask, Find):
+                return await worker.find(ask.key)
+            worker.keep(ask.key, ask.stored)
+        return None
 
     # --- upstream
 

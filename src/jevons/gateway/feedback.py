@@ -31,6 +31,8 @@ FLUSH_S = 2.0
 MOST_NOTED = 10_000
 """What jevons noticed and has not written yet; more is dropped, since it is advice."""
 NOTED = "jevons:"
+WRONG = "wrong"
+"""The label on an operation that takes its answer out of the semantic cache."""
 
 
 class Statement(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -55,6 +57,8 @@ class FeedbackPage:
         self._db = open_database(url)
         self._lock = threading.Lock()
         self._noted: dict[tuple[str, str, str], None] = {}
+        self.wrong: Callable[[str, str], None] = _nobody
+        """Told of (tenant, operation) when its label is WRONG."""
 
     def close(self) -> None:
         with self._lock:
@@ -70,6 +74,8 @@ class FeedbackPage:
             said = statement(await read_body(headers, receive, MAX_BODY_BYTES))
             below = not plain.customer and not headers.get(CUSTOMER)
             known, new = await asyncio.to_thread(self._keep, caller.tenant, said, below=below)
+            if said.operation and said.label == WRONG:
+                self.wrong(known.tenant, said.operation)
             await send_json(send, {"task": known.task, "recorded": new})
         except JevonsError as error:
             await send_error(send, Surface.CHAT, error)
@@ -116,6 +122,10 @@ class FeedbackPage:
     def _find(self, tenant: str, said: Statement, *, below: bool) -> Known | None:
         with self._lock:
             return outcomes.find(self._db, tenant, said.task, said.operation, below=below)
+
+
+def _nobody(_tenant: str, _operation: str) -> None:
+    """Where nothing is kept, nothing leaves."""
 
 
 def statement(body: bytes) -> Statement:

@@ -40,10 +40,12 @@ from jevons.gateway.spans import exporter
 from jevons.gateway.state import State
 from jevons.gateway.stored import PATH as STORED
 from jevons.gateway.stored import StoredPage
+from jevons.gateway.worker import WorkerPart
 from jevons.ledger.operation import Operation
 from jevons.levers.cache.breakpoints import STORE as SESSIONS
 from jevons.levers.cache.breakpoints import session_key
 from jevons.levers.cache.exact import ExactCache
+from jevons.levers.cache.semantic.lever import SemanticCache
 from jevons.levers.lever import Risk, View
 from jevons.pipeline.retry import RetryPolicy
 from jevons.pipeline.run import House
@@ -94,6 +96,7 @@ class Housekeeping:
         self.customers: dict[str, Customer] = {}
         self._allowed: dict[str, Mapping[str, Risk]] = {}
         self._baselines: dict[str, Route | None] = {}
+        self._off: frozenset[tuple[str, str]] = frozenset()
         self.arms = Arms(experiment_rows.ensure(self.db, secrets.token_hex(16), time.time()).salt)
         self._keys_at = self._plans_at = 0
         self._unread_until = 0.0
@@ -134,6 +137,8 @@ class Housekeeping:
         stored = StoredPage(self.state, self.keys, access, self.world.upstreams, self.world.limits)
         self.front = Front(settings.database.url, self.catalogue)
         self.feedback = FeedbackPage(settings.database.url, self.keys, self.writer, clock)
+        self.worker = self.world.worker = WorkerPart(settings.semantic, settings.database.url)
+        self.feedback.wrong = self.worker.wrong
         book = Book.load(settings.prices.overrides, settings.local.usd_per_hour)
         levers, choose = governing(book)
         self.routing = Routing(self.catalogue, book, settings.database.url, self.writer, self.plans, clock)
@@ -142,7 +147,12 @@ class Housekeeping:
         self.gateway = Gateway(
             world=self.world,
             house=House(
-                levers=(*([ExactCache()] if settings.cache.exact else []), *levers, *self.routing.levers),
+                levers=(
+                    *([ExactCache()] if settings.cache.exact else []),
+                    *([SemanticCache(settings.semantic.unit)] if self.worker.offered else []),
+                    *levers,
+                    *self.routing.levers,
+                ),
                 choose=choose,
                 price=book.price_route,
                 retry=RetryPolicy(
@@ -189,6 +199,7 @@ class Housekeeping:
             with contextlib.suppress(asyncio.CancelledError):
                 await task
         await self.shadows.stop()
+        await self.worker.stop()
         await self.local.stop()
         await self.embeddings.stop()
         await self.front.stop()
@@ -299,6 +310,7 @@ class Housekeeping:
             gauge(f"jevons_shadows_{what}", f"Shadows {what}", partial(self.shadows.counts.__getitem__, what))
         gauge("jevons_cache_bytes", "Bytes of answers kept", lambda: answers.size_bytes)
         gauge("jevons_cache_entries", "Answers kept", lambda: len(answers))
+        self.worker.gauges(gauge)
 
     async def _sweep(self) -> None:
         while True:
@@ -338,18 +350,24 @@ class Housekeeping:
             self.arms.begin(experiment.salt)
         for item in changed:
             if isinstance(item, Plan):
-                self.plans[item.name], self._allowed[item.name] = item, allowed(item)
+                self.plans[item.name] = item
                 self._baselines[item.name] = declared(self.catalogue, item)
             elif isinstance(item, Customer):
                 self.customers[item.name] = item
             else:
                 (self.plans if item[0] == "plan" else self.customers).pop(item[1], None)
+        off = experiment_rows.switched_off(self.db)
+        if changed or off != self._off:
+            self._off, self._allowed = off, {name: allowed(plan, off) for name, plan in self.plans.items()}
+            self.arms.forget()
 
 
-def allowed(plan: Plan) -> Mapping[str, Risk]:
-    """What may act under a plan: the exact levers unless it says off, and what it names."""
+def allowed(plan: Plan, off: frozenset[tuple[str, str]] = frozenset()) -> Mapping[str, Risk]:
+    """What may act under a plan: the exact levers unless it says off, and what it names; less what its experiment has
+    switched off."""
     said = {lever: Risk[risk.upper()] for lever, risk in plan.levers.items() if risk != "off"}
-    return {**{lever: risk for lever, risk in EXACT_LEVERS.items() if plan.levers.get(lever) != "off"}, **said}
+    exact = {lever: risk for lever, risk in EXACT_LEVERS.items() if plan.levers.get(lever) != "off"}
+    return {lever: risk for lever, risk in {**exact, **said}.items() if (plan.name, lever) not in off}
 
 
 def _prune(settings: Settings, now: float) -> int:

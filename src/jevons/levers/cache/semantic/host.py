@@ -83,6 +83,12 @@ class Host:
         served = self._served.pop(operation, None)
         return self.index(served[0]).purge(served[0].namespace, served[1]) if served else ()
 
+    def close(self) -> None:
+        """No fresh answer will come any more: every open look-up is given up, an audit as a wrong one."""
+        for question, ticket in self._open.values():
+            self.index(question).give_up(ticket)
+        self._open.clear()
+
     def index(self, question: Question) -> SemanticIndex:
         """The index of a question's scope, made when first asked for."""
         scope = Scope(question.tenant, Policy(question.level, question.unit))

@@ -56,7 +56,7 @@ class SemanticCache:
                 lever=self.name,
                 risk=self.risk,
                 effect=Effect(reply=stored),
-                loss=level,
+                loss=min(level, 1.0 - view.quality_floor),  # 1 - .9 is a little less than .1
                 delay_s=DELAY_S,
                 why=why,
             ),

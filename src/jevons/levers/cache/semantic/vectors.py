@@ -29,7 +29,7 @@ class Shelf:
     def add(self, vector: Vector) -> int:
         """Put a vector on the shelf; its row number."""
         if self._size == len(self._rows):
-            grown = np.zeros((max(64, 2 * self._size), len(vector)), np.float32)
+            grown = np.zeros((max(4, 2 * self._size), len(vector)), np.float32)
             if self._size:
                 grown[: self._size] = self._rows
             self._rows = grown
