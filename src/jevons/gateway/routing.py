@@ -30,7 +30,7 @@ from jevons.ledger.waterfall import OWN
 from jevons.levers.lever import Lever, Risk
 from jevons.levers.route.cascade_lever import NAME as CASCADE
 from jevons.levers.route.cascade_lever import CascadeLever
-from jevons.levers.route.needs import lacks, needs
+from jevons.levers.route.needs import lacks
 from jevons.levers.route.promotion import Candidate, Pair, Stage, Terms, move, observe, rest, start
 from jevons.levers.route.promotion_lever import NAME, Check, PromotionLever
 from jevons.pipeline.shape import native
@@ -85,6 +85,7 @@ class Routing:
         self._sites: dict[tuple[str, str], dict[tuple[str, str], Candidate]] = {}
         self._pending: deque[tuple[Key, Step]] = deque()
         self._rested: Counter[Key] = Counter()
+        self._rooms: dict[str, int] = {}
         self._at = 0
         self._world: World | None = None
 
@@ -138,9 +139,18 @@ class Routing:
             native(call, route)
         except (NotFound, CallerError):
             return None
-        provider = route.provider.price_provider or route.provider.name
-        room = self._book.context_tokens(provider, route.upstream_model)
-        return None if lacks(needs(call), route.upstream_model, room) else route
+        return None if lacks(call, route.upstream_model, self._room(route)) else route
+
+    def _room(self, route: Route) -> int:
+        """The book searches for a model in up to 0.1 ms, so what it says is kept."""
+        name = route.name
+        found = self._rooms.get(name)
+        if found is None:
+            provider = route.provider.price_provider or route.provider.name
+            found = self._book.context_tokens(provider, route.upstream_model)
+            if len(self._rooms) < MOST_SITES:
+                self._rooms[name] = found
+        return found
 
     def _rung(self, model: str, call: Call) -> Route | None:
         """A rung is held and replayed; a stream of Responses, whose id can be continued, comes from its provider."""

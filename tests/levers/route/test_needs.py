@@ -5,7 +5,7 @@ import json
 import pytest
 
 from jevons.core.call import Call, Caller, Surface
-from jevons.levers.route.needs import ATTACHMENTS, Needs, lacks, needs
+from jevons.levers.route.needs import ATTACHMENTS, attached, lacks, tokens
 from jevons.wire.peek import peek
 
 
@@ -37,21 +37,23 @@ def user(part):
     ],
 )
 def test_parts_that_are_not_text_are_seen(surface, part):
-    assert needs(call(surface, messages=user(part))).attachments
-    spaced = call(surface, messages=user(part)).body.replace(b":", b" : ")
-    assert any(kind in spaced for kind in ATTACHMENTS)
+    asked = call(surface, messages=user(part))
+    assert attached(asked)
+    assert any(kind in asked.body.replace(b":", b" : ") for kind in ATTACHMENTS[surface])
 
 
 def test_text_that_speaks_of_images_is_text():
     talk = 'Put {"type": "image"} and "image_url" into the body.'
-    assert not needs(call(messages=user({"type": "text", "text": talk}))).attachments
+    assert not attached(call(messages=user({"type": "text", "text": talk})))
 
 
-def test_tools_and_room_are_counted():
-    assert needs(call(tools=[{"type": "function", "function": {"name": "f"}}])).tools
-    assert not needs(call(tools=[])).tools
+TOOLS = [{"type": "function", "function": {"name": "f"}}]
+PICTURE = user({"type": "image_url", "image_url": {"url": "https://example.com/a.png"}})
+
+
+def test_room_is_counted_with_the_answer():
     long = call(messages=user({"type": "text", "text": "x" * 30_000}), max_tokens=1_000)
-    assert 11_000 <= needs(long).tokens <= 11_200
+    assert 11_000 <= tokens(long) <= 11_200
 
 
 @pytest.mark.parametrize(
@@ -73,12 +75,14 @@ def test_tools_and_room_are_counted():
     ],
 )
 def test_families_have_what_their_makers_say_and_strangers_have_nothing(model, tools, images):
-    assert (lacks(Needs(10, tools=True), model, 100) == "") is tools
-    assert (lacks(Needs(10, attachments=True), model, 100) == "") is images
-    assert lacks(Needs(10), model, 100) == ""
+    assert (lacks(call(tools=TOOLS), model, 10_000) == "") is tools
+    assert (lacks(call(messages=PICTURE), model, 10_000) == "") is images
+    assert lacks(call(tools=[]), model, 10_000) == ""
 
 
 def test_an_unknown_context_holds_little():
-    assert lacks(Needs(4_000), "m", 0) == ""
-    assert lacks(Needs(5_000), "m", 0) == "room"
-    assert lacks(Needs(5_000), "m", 8_192) == ""
+    asked = call(messages=user({"type": "text", "text": "x" * 9_000}), max_tokens=500)
+    longer = call(messages=user({"type": "text", "text": "x" * 12_000}), max_tokens=500)
+    assert lacks(asked, "m", 0) == ""
+    assert lacks(longer, "m", 0) == "room"
+    assert lacks(longer, "m", 8_192) == ""
