@@ -12,7 +12,6 @@ order of the serving measurement. Without --text it is the topics that Python's 
 """
 
 import argparse
-import json
 import sys
 import tempfile
 from pathlib import Path
@@ -32,7 +31,14 @@ def main() -> int:
     parser.add_argument("--model", nargs="+", type=Path, default=[default_path(DEFAULT_DIRECTORY)], help="GGUF files.")
     parser.add_argument("--text", type=Path, help="Text to read (default: Python's own pydoc topics).")
     parser.add_argument("--tasks", type=Path, help="The user's tasks, JSONL.")
-    parser.add_argument("--windows", type=int, default=localbench.WINDOWS, help="Windows of 512 tokens.")
+    parser.add_argument(
+        "--windows",
+        type=int,
+        choices=range(2, 513),
+        metavar="N",
+        default=localbench.WINDOWS,
+        help="Windows of 512 tokens.",
+    )
     parser.add_argument("--kv", default=",".join(localbench.KV_TYPES), help="KV types.")
     parser.add_argument("--usd-hour", type=float, default=0.10, help="The machine's price, all cores.")
     parser.add_argument("--reference", default="", help="The best-precision file, by name.")
@@ -42,8 +48,8 @@ def main() -> int:
     given = parser.parse_args()
     try:
         if given.serving:
-            result = msgspec.to_builtins(serving(given.model[0], seed=given.seed, report=_say))
-            print(json.dumps(result) if given.json else json.dumps(result, indent=2))
+            result = msgspec.json.encode(serving(given.model[0], seed=given.seed, report=_say))
+            print((result if given.json else msgspec.json.format(result)).decode())
             return 0
         with tempfile.TemporaryDirectory() as scratch:
             tasks, wrong = load(given.tasks) if given.tasks else ([], [])
@@ -59,7 +65,7 @@ def main() -> int:
         print(error.message, file=sys.stderr)
         return 1
     if given.json:
-        print(json.dumps(contract(found)))
+        print(msgspec.json.encode(contract(found)).decode())
     else:
         show(found)
     return 0

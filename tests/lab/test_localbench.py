@@ -118,6 +118,24 @@ def test_a_file_made_from_another_is_no_better_than_it(tmp_path):
         localbench.reference(files, "c.gguf")
 
 
+def test_a_row_is_priced_by_cpu_seconds_and_filled_by_memory(tmp_path):
+    tiny(tmp_path / "a.gguf")
+    file = local_gguf.read(tmp_path / "a.gguf")
+    setup = localbench.Setup(
+        text=tmp_path, usd_per_hour=0.36, cores=4, kv_types=("f16", "q8_0"), context_tokens=100,
+        memory_bytes=file.size_bytes + localbench.COMPUTE_BYTES + file.kv_bytes_per_token() * 100 * 7,
+    )  # fmt: skip
+    quality = {file.path: {"nll": [1.0, 3.0], "kld": [], "same_top": []}}
+    speed = {"prefill_tok_per_cpu_s": 250.0, "decode_tok_per_cpu_s": {"1": 50.0, "8": 100.0}, "resident_bytes": 1}
+    made = localbench.row(file, file, quality, speed, {}, setup)
+    assert made.usd_per_mtok_in == pytest.approx(0.36 / 3600 / 4 / 250 * 1e6)
+    assert made.usd_per_mtok_out == pytest.approx(0.36 / 3600 / 4 / 100 * 1e6)
+    assert made.sequences_that_fit == {"f16": 7, "q8_0": 13}
+    assert made.perplexity == pytest.approx(math.exp(2.0))
+    assert (made.reference, made.kld.high) == (True, 0.0)
+    assert choose(localbench.rungs([made])).name == "a.gguf"
+
+
 # --- tasks
 
 

@@ -24,11 +24,11 @@ from jevons.lab.localbench_choose import Interval, interval
 
 SLOTS = 8
 CONTEXT_TOKENS = 3072
-ANSWER_TOKENS = 48
-ROUNDS = 5
-PREFIX_WORDS = 1600
-"""About 2,000 tokens with the default model: random words of two or three tokens' share."""
-OVERHEAD_CALLS = 6
+ANSWER_TOKENS = 96
+ROUNDS = 4
+PREFIX_WORDS = 2000
+"""About 2,040 tokens with the default model."""
+OVERHEAD_CALLS = 3
 IDLE_S = 5.0
 BARE = (
     "import sys, msgspec, threading\n"
@@ -43,7 +43,7 @@ WORDS = ("water", "steam", "iron", "copper", "engine", "valve", "furnace", "coal
 
 
 class Serving(msgspec.Struct, frozen=True, kw_only=True):
-    """Tokens are of answers; CPU is of the serving process. Intervals are 95% over rounds."""
+    """Tokens are of answers; CPU is of the serving process, for decoding. Intervals are 95% over rounds."""
 
     tok_per_cpu_s_at_1: Interval
     tok_per_cpu_s_at_8: Interval
@@ -71,7 +71,7 @@ async def _serving(model: Path, dice: random.Random, threads: int, report: Calla
         report("batching")
         one, eight = [], []
         for _ in range(ROUNDS):
-            one.append(await client.rate([_words(dice, 12) for _ in range(4)], together=1))
+            one.append(await client.rate([_words(dice, 12) for _ in range(3)], together=1))
             eight.append(await client.rate([_words(dice, 12) for _ in range(SLOTS)], together=SLOTS))
         report("prefix")
         cold, warm, tokens = await _prefix(client, dice)
@@ -139,15 +139,25 @@ class Client:
         self._pool, self._key, self._pid = Pool(url), key, pid
 
     async def rate(self, prompts: list[str], *, together: int) -> float:
-        """Answer tokens per CPU-second, `together` calls at once."""
+        """Answer tokens per CPU-second of decoding, `together` calls at once.
+
+        The prompts' own cost is taken off: that of as many one-token answers to prompts as long.
+        """
+        turned = [" ".join(reversed(prompt.split())) for prompt in prompts]
+        short_cpu_s, short = await self._cost(turned, 1, together)
+        long_cpu_s, long = await self._cost(prompts, ANSWER_TOKENS, together)
+        return (long - short) / max(long_cpu_s - short_cpu_s, 1e-3)
+
+    async def _cost(self, prompts: list[str], answer_tokens: int, together: int) -> tuple[float, int]:
+        """(CPU seconds, answer tokens) of one answer to each prompt."""
         before, gate = cpu_s(self._pid), asyncio.Semaphore(together)
 
         async def one(prompt: str) -> int:
             async with gate:
-                return int((await self._ask(prompt, ANSWER_TOKENS))["completion_tokens"])
+                return int((await self._ask(prompt, answer_tokens))["completion_tokens"])
 
         tokens = sum(await asyncio.gather(*(one(prompt) for prompt in prompts)))
-        return tokens / max(cpu_s(self._pid) - before, 1e-3)
+        return cpu_s(self._pid) - before, tokens
 
     async def spend(self, prompt: str, answer_tokens: int) -> tuple[float, int]:
         """(CPU seconds of one call, its prompt's tokens)."""
@@ -156,7 +166,7 @@ class Client:
         return max(cpu_s(self._pid) - before, 1e-3), int(usage["prompt_tokens"])
 
     async def _ask(self, prompt: str, answer_tokens: int) -> dict[str, Any]:
-        """The usage of one answer, forced to its full length by a bias against its end."""
+        """The usage of one answer, of its full length whatever the model would say."""
         body = json.dumps({
             "model": "local", "messages": [{"role": "user", "content": prompt}], "max_tokens": answer_tokens,
             "temperature": 0, "ignore_eos": True,
