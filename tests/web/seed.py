@@ -12,12 +12,14 @@ from pathlib import Path
 from jevons.core.money import Nano
 from jevons.core.usage import Usage
 from jevons.ledger.operation import Attempt, Operation
+from jevons.levers.route.promotion import Pair, Terms, observe, start
 from jevons.plans import key as keys
 from jevons.plans.plan import read
 from jevons.replay.traces import Trace, read_sessions
-from jevons.store import experiments, plans
+from jevons.store import experiments, plans, promotions
 from jevons.store import keys as key_rows
 from jevons.store.booking import Bookkeeper
+from jevons.store.db import Database
 from jevons.store.migrate import open_database
 
 SESSIONS = Path(__file__).parent.parent / "data" / "sessions" / "small.jsonl"
@@ -43,12 +45,25 @@ def seed(url: str, now: float | None = None, copies: int = 12, sessions: Path = 
         for secret, name, role in ((ADMIN, "ada", "admin"), (VIEWER, "vic", "viewer")):
             key_rows.add(db, keys.make(secret, name=name, role=role, created=at - 60 * DAY))
         experiments.begin(db, "the seed", at - 60 * DAY, "the seed")
+        _promote(db, at)
         traces = list(read_sessions(sessions))
         booked, keeper = 0, Bookkeeper()
         for copy in range(copies):
             batch = [one for trace in traces for one in operations(trace, copy, copies, at)]
             booked += keeper.write(db, batch)
     return booked
+
+
+def _promote(db: Database, now: float) -> None:
+    """A candidate that has answered as well as its incumbent in 120 pairs."""
+    key, terms = promotions.Key("acme", "s_agent", "claude-opus-4-6", "claude-haiku-4-5"), Terms()
+    for number in range(120):
+        promotions.change(
+            db, key, lambda held, at=now - 86_400 + number: observe(
+                held or start(key.site, key.incumbent, key.model, terms, at), Pair(new=1.0, old=1.0, cost_nano=900_000),
+                terms, at,
+            ), who="the seed", at=now - 86_400 + number,
+        )  # fmt: skip
 
 
 def operations(trace: Trace, copy: int, copies: int, now: float) -> Iterator[Operation]:

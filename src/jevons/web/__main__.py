@@ -20,6 +20,7 @@ from jevons.engines.local_process import follow_parent
 from jevons.engines.pages import Options
 from jevons.store.db import DEFAULT_URL
 from jevons.web.app import application
+from jevons.web.frugal import one_arena
 
 MOST_CONNECTIONS = 256
 """Browsers and their live streams; a team's dashboards take a few dozen."""
@@ -89,6 +90,7 @@ def supervised() -> int:
 
 
 def main() -> int:
+    one_arena()
     if len(sys.argv) == 1 and not sys.stdin.isatty():
         return supervised()
     options = from_arguments(sys.argv[1:])

@@ -6,6 +6,8 @@ What lives here: keeping and forgetting. What it must not know: what is kept. Bo
 from collections.abc import Callable, Hashable
 from typing import Any, TypeVar
 
+from jevons.web.frugal import give_back
+
 T = TypeVar("T")
 MOST = 64
 KEEP_S = 300.0
@@ -27,5 +29,6 @@ class Memo:
         if len(self._kept) >= MOST:
             self._kept.clear()
         value = make()
+        give_back()
         self._kept[key] = (now, value)
         return value

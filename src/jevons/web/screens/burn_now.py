@@ -8,7 +8,7 @@ from jevons.core.money import show
 from jevons.plans.budget import window
 from jevons.plans.plan import Limit
 from jevons.store import pages, plans, rollups
-from jevons.store.measures import DAY, MINUTE
+from jevons.store.measures import DAY, HOUR, MINUTE
 from jevons.store.rollups import Point, Sums
 from jevons.store.spent import spent_in_ledger
 from jevons.web import energy, words
@@ -60,7 +60,6 @@ def facts(ask: Ask, recent: Sums, span_min: float) -> list[Fact]:
             name="calls a minute",
             value=words.count(recent.calls / span_min),
             note=f"{words.plural(recent.errors, 'failure')}",
-            tone="bad" if recent.errors else "",
         ),
         Fact(
             name="tokens a minute",
@@ -104,10 +103,10 @@ def mix(points: list[Point], times: list[int]) -> Figure:
 
 
 def today(ask: Ask) -> Table:
-    """Today until now against yesterday until the same time, UTC days."""
-    start = ask.now // DAY * DAY
-    now = rollups.total(ask.db, start, ask.now)
-    before = rollups.total(ask.db, start - DAY, ask.now - DAY)
+    """Today against yesterday, both until the last full hour: rollups of a day are read by the hour."""
+    start, hour = ask.now // DAY * DAY, ask.now // HOUR * HOUR
+    now = _until(ask, start, hour)
+    before = _until(ask, start - DAY, hour - DAY)
     pairs = [
         ("dollars", now.cost_nano, before.cost_nano, words.money, 1e-9),
         ("calls", now.calls, before.calls, words.count, 1.0),
@@ -121,10 +120,14 @@ def today(ask: Ask) -> Table:
     ]
     return Table(
         id="today",
-        title="Today against yesterday, until this time (UTC days)",
+        title="Today against yesterday, until the last full hour (UTC)",
         heads=("", "today", "yesterday", "change"),
         rows=tuple(rows),
     )
+
+
+def _until(ask: Ask, since: float, until: float) -> Sums:
+    return pages.add_up([point.sums for point in rollups.over_time(ask.db, since, until, grain=HOUR)])
 
 
 def failed(ask: Ask) -> Table:
@@ -158,7 +161,7 @@ def _runaways(ask: Ask) -> list[tuple[str, str]]:
     dear = pages.tasks_page(ask.db, ask.now - DAY, ask.now, order="calls", limit=5)
     return [
         (
-            f"{task.name or task.task}: {words.plural(task.sums.calls, 'call')}, {words.money(task.sums.cost_nano)}",
+            f"A task may run away: {task.name or task.task}, {words.plural(task.sums.calls, 'call')}, {words.money(task.sums.cost_nano)}",
             link("/ui/task", tenant=task.tenant, task=task.task),
         )
         for task in dear
@@ -206,8 +209,9 @@ def _used(limit: Limit, spent: int) -> str:
     say = show if limit.kind == "usd" else words.count
     kind = "" if limit.kind == "usd" else f" {limit.kind}"
     per = "in all" if limit.per == "total" else f"a {limit.per}"
-    share = words.share(spent, limit.amount)
-    return f"has used {share} of its budget: {say(spent)} of {say(limit.amount)}{kind} {per}."
+    times = spent / limit.amount
+    share = words.percent(times) if times < 2 else f"{words.count(round(times))} times"
+    return f"has used {share} {'of ' if times < 2 else ''}its budget: {say(spent)} of {say(limit.amount)}{kind} {per}."
 
 
 def _prompt(sums: Sums) -> int:
