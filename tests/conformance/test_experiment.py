@@ -14,7 +14,7 @@ from jevons.ledger.experiment import Design, assign
 from jevons.ledger.operation import Operation
 from jevons.store import experiments
 from jevons.store.migrate import open_database
-from tests.conformance.conftest import Running, gateway
+from tests.conformance.conftest import Running, gateway, wait_until
 
 GPT = "gpt-4o-mini"
 SECRET = "sk-jv-test-" + "b" * 32
@@ -84,6 +84,19 @@ def test_all_calls_of_a_task_and_of_its_sub_agents_are_in_one_arm(running: Runni
     body = {"model": GPT, "messages": [{"role": "user", "content": "Look for it."}]}
     httpx.post(f"{running.url}/v1/chat/completions", json=body, headers=headers, timeout=15)
     assert running.last(4).arm == "hold-out"
+
+
+def test_a_lever_that_is_switched_off_acts_no_more_within_a_second(running: Running) -> None:
+    treated = tasks_of(running, held=False)
+    assert "hit" in {ask(running, "acme", task).cache for task in treated}
+    with open_database(running.database) as db:
+        db.run("INSERT INTO switched_off (experiment, plan, lever, at) VALUES (1, 'half', 'exact', 0.0)")
+    wait_until(lambda: ask(running, "acme", treated[0]).cache == "" and _exact_is_off(running), 3.0)
+    assert {ask(running, "acme", task).cache for task in treated} == {""}
+
+
+def _exact_is_off(running: Running) -> bool:
+    return "exact" not in running.housekeeping._allowed["half"]
 
 
 def test_a_plan_without_a_hold_out_has_no_arms(running: Running) -> None:

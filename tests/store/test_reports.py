@@ -234,6 +234,24 @@ def test_a_large_saving_is_named_once_both_arms_have_enough_and_a_biased_draw_ne
     assert (broken.headline.shown, broken.headline.saved_per_task) == (False, None)
 
 
+def test_a_lever_that_costs_more_than_it_saves_is_switched_off_until_another_draw(db):
+    salt = experiments.ensure(db, "salt", MONTH).salt
+    apply(db, MONTH - 1, plan("pro", hold_out=HOLD))
+    design = Design(tenant="good", salt=salt, levers=("route", "trim"), holdout=HOLD, lever_off=HOLD)
+    calls = []
+    for number in range(2_000):
+        arm = assign(design, f"t{number}")
+        cost = 1_000 + number % 100 + (0 if arm.held or "trim" in arm.off else 800)
+        calls.append(task(number, arm.name, cost * 10**6, at=MONTH + number))
+    Bookkeeper().write(db, calls)
+    assert experiments.switched_off(db) == frozenset()
+    assert experiments.enforce(db, MONTH + DAY) == [("pro", "trim")]
+    assert experiments.enforce(db, MONTH + DAY) == []
+    assert experiments.switched_off(db) == {("pro", "trim")}
+    experiments.begin(db, "new", MONTH + DAY, "me")
+    assert experiments.switched_off(db) == frozenset()
+
+
 def test_charges_are_summed_by_day_and_tariff_and_served_answers_are_none(db):
     served = attempt(provider="cache", usage=Usage(), cost_nano=Nano(0), cost_source="cache", usage_source="none")
     Bookkeeper().write(

@@ -29,9 +29,10 @@ NONE_YET = (
 @click.command()
 @click.option("--plan", default="", help="Only this plan.")
 @click.option("--restart", is_flag=True, help="Begin a new draw: tasks from now on, each arm empty.")
+@click.option("--enforce", is_flag=True, help="Switch levers off that are proven to cost more than they save.")
 @database
 @as_json
-def command(plan: str, restart: bool, database: str, as_json: bool) -> None:
+def command(plan: str, restart: bool, enforce: bool, database: str, as_json: bool) -> None:
     """What the hold-out has shown: dollars per task with and without jevons, success, and the arms' sizes.
 
     All intervals hold at every look together (95% confidence sequences). A plan's `hold_out` is the share of tasks that
@@ -42,6 +43,10 @@ def command(plan: str, restart: bool, database: str, as_json: bool) -> None:
             begun = experiments.begin(db, secrets.token_hex(16), time.time(), f"{getpass.getuser()} (cli)")
         click.echo(f"draw {begun.number} has begun; gateways follow within a second")
         return
+    if enforce:
+        with open_database(database) as db:
+            for name, lever in experiments.enforce(db, time.time()):
+                click.echo(f"plan {name}: {lever} is switched off; gateways follow within a second", err=True)
     with open_reader(database) as db:
         report(db, "json" if as_json else None, plan)
 
@@ -56,12 +61,17 @@ def report(db: Database, form: str | None, plan: str) -> None:
         if form is None:
             click.echo(NONE_YET)
         return
+    off = experiments.switched_off(db)
     for one in plans:
         measured = experiments.measure(db, one, experiment, time.time())
         if form == "json":
-            print_json(as_object(measured))
+            print_json(
+                {**as_object(measured), "switched_off": sorted(lever for name, lever in off if name == one.name)}
+            )
         else:
             _show(measured)
+            for lever in sorted(lever for name, lever in off if name == one.name):
+                click.echo(f"  {lever} is switched off in this plan until another draw begins (--restart)")
 
 
 def as_object(measured: Measured) -> dict[str, Any]:
@@ -136,7 +146,9 @@ def _show(measured: Measured) -> None:
     for name, (without, with_) in measured.evidence.levers.items():
         saving = lever_saving(measured.evidence, measured.design, name)
         verdict = "" if saving is None else f"; saves {_money(saving)} a task (measured)"
-        verdict += "; [red]proven to cost more than it saves: switch it off[/]" if name in head.switch_off else ""
+        verdict += (
+            "; [red]proven to cost more than it saves (--enforce switches it off)[/]" if name in head.switch_off else ""
+        )
         console.print(f"  {name}: {without.n:,} tasks without, {with_.n:,} with{verdict}")
     if measured.unpriced:
         console.print(f"  {measured.unpriced:,} tasks are left out: a call of theirs has no known price")

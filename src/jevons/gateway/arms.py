@@ -43,6 +43,10 @@ class Arms:
             self._salt = salt
             self._placed.clear()
 
+    def forget(self) -> None:
+        """What a plan allows has changed: the arms stay as they were drawn, their levers are looked up again."""
+        self._placed.clear()
+
     def place(self, call: Call, plan: Plan, allowed: Mapping[str, Risk]) -> Placed | None:
         """The arm of a call's task; None where nothing is held out, or nobody knows whose task the call is."""
         if not plan.hold_out or call.task is None or not call.task.task or not self._salt:

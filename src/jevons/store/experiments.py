@@ -14,6 +14,7 @@ from jevons.ledger.experiment import Design, Evidence, Headline, look, named, re
 from jevons.ledger.experiment import begin as start
 from jevons.plans.plan import Plan
 from jevons.store.db import Database, Row
+from jevons.store.plans import load
 
 QUIET_S = 1_800.0
 """A task without a call for this long is taken to be finished. One that goes on after all is looked at as a whole
@@ -186,6 +187,34 @@ def measure(db: Database, plan: Plan, experiment: Experiment, now: float, looks:
         full=_count(db, plan.name, begun) > MOST_TASKS,
         course=tuple(course),
     )
+
+
+def enforce(db: Database, now: float) -> list[tuple[str, str]]:
+    """Switch off, plan by plan, the levers that are proven to cost more than they save. Returns (plan, lever) that are
+    new; gateways follow. Until another draw begins they stay off: an interval that is looked at again may not hold."""
+    experiment = current(db)
+    if experiment is None:
+        return []
+    held_out = [plan for plan in load(db).plans.values() if 0.0 < plan.hold_out < 1.0]
+    proven = [
+        (plan.name, lever) for plan in held_out for lever in measure(db, plan, experiment, now).headline.switch_off
+    ]
+    with db.transaction():
+        return [
+            (plan, lever)
+            for plan, lever in proven
+            if db.run(
+                "INSERT INTO switched_off (experiment, plan, lever, at) VALUES (?, ?, ?, ?) "
+                "ON CONFLICT (experiment, plan, lever) DO NOTHING",
+                (experiment.number, plan, lever, now),
+            )
+        ]
+
+
+def switched_off(db: Database) -> frozenset[tuple[str, str]]:
+    """(plan, lever) of what the draw that holds has switched off."""
+    rows = db.rows("SELECT plan, lever FROM switched_off WHERE experiment = (SELECT max(number) FROM experiments)")
+    return frozenset((plan, lever) for plan, lever in rows)
 
 
 def _count(db: Database, plan: str, since: float) -> int:

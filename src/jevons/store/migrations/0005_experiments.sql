@@ -10,6 +10,16 @@ CREATE TABLE experiments (
 
 INSERT INTO counters (name, next) VALUES ('experiment', 1);
 
+-- Levers that a plan's experiment has proven to cost more than they save: they act no more until another draw begins.
+
+CREATE TABLE switched_off (
+    experiment INTEGER NOT NULL REFERENCES experiments (number),
+    plan TEXT NOT NULL,
+    lever TEXT NOT NULL,
+    at REAL NOT NULL,
+    PRIMARY KEY (experiment, plan, lever)
+) STRICT, WITHOUT ROWID;
+
 -- What each lever is credited with (modelled), summed like rollups: the lines of a bucket and series add up to the
 -- baseline_nano - compared_cost_nano of the same bucket and series in rollups.
 
