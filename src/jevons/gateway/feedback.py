@@ -9,6 +9,7 @@ import asyncio
 import math
 import threading
 from collections.abc import Callable, MutableMapping
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -89,7 +90,7 @@ class FeedbackPage:
         """Write what was noted. For a thread; called every few seconds. A task that is not booked yet waits."""
         for tenant, task, label in list(self._noted):
             with self._lock:
-                known = outcomes.find(self._db, tenant, task, "")
+                known = self._db.retried(partial(outcomes.find, tenant=tenant, task=task, operation=""))
                 if known is None:
                     continue
                 said = Said(id=f"{NOTED}{label}:{known.row}", label=label)
@@ -117,11 +118,11 @@ class FeedbackPage:
             at=said.at,
         )
         with self._lock:
-            return known, outcomes.record(self._db, known, word, self._clock())
+            return known, self._db.retried(lambda db: outcomes.record(db, known, word, self._clock()))
 
     def _find(self, tenant: str, said: Statement, *, below: bool) -> Known | None:
         with self._lock:
-            return outcomes.find(self._db, tenant, said.task, said.operation, below=below)
+            return self._db.retried(lambda db: outcomes.find(db, tenant, said.task, said.operation, below=below))
 
 
 def _nobody(_tenant: str, _operation: str) -> None:
