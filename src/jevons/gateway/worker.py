@@ -48,7 +48,7 @@ MOST_UNSENT_BYTES = 4 * 1024 * 1024
 """Answers on their way to a worker that does not read; beyond it they are dropped and counted."""
 MOST_COMPLAINTS = 1_024
 """Complaints that wait for a worker that is away."""
-CONNECT_S = (0.05, 2.0)
+CONNECT_S = (0.05, 0.5)
 """First and longest pause between two attempts to connect; it doubles."""
 START_AGAIN_S = 30.0
 """After a start that failed: a reason like a missing package does not go away by itself."""
