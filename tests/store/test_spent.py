@@ -21,7 +21,8 @@ def operation(name: str, at: float, task: str = "run", parent: str = "", cost: i
     attempt = Attempt(provider="p", model="m", usage=Usage(input=5, cached=3, output=2), cost_nano=Nano(cost))
     return Operation(
         operation=name, tenant="acme", key_id="k", customer="acme", plan="pro", task=task, task_source="header",
-        parent=parent, task_name="", site="", surface="chat", model="m", served_model="m", status=200, started=at, attempts=(attempt,),
+        parent=parent, task_name="", site="", surface="chat", model="m", served_model="m", status=200,
+        started=at, attempts=(attempt,),
     )  # fmt: skip
 
 
