@@ -25,6 +25,8 @@ NONE_YET = (
     "`jevons plans apply`"
 )
 
+NO_DRAW = "no draw has begun: it begins when `jevons serve` first starts on this database"
+
 
 @click.command()
 @click.option("--plan", default="", help="Only this plan.")
@@ -59,7 +61,7 @@ def report(db: Database, form: str | None, plan: str) -> None:
         raise click.UsageError("an experiment has no CSV: use --json")
     if experiment is None or not plans:
         if form is None:
-            click.echo(NONE_YET)
+            click.echo(NONE_YET if experiment is not None or not plans else NO_DRAW)
         return
     off = experiments.switched_off(db)
     for one in plans:

@@ -15,6 +15,7 @@ from decimal import Decimal
 from typing import Any, Literal, TypeVar
 
 import click
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -26,6 +27,9 @@ F = TypeVar("F", bound=Callable[..., Any])
 Kind = Literal["text", "usd", "count", "share", "ratio", "seconds"]
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "|", "%")
 """First characters that make a spreadsheet take a text for a formula or a command (OWASP, CSV injection)."""
+WIDEST = 1_000
+NARROWEST = 10
+"""Characters that a name keeps in a line, if it has them."""
 SPAN = re.compile(r"(\d+(?:\.\d+)?)([smhdw])\Z")
 SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 
@@ -64,23 +68,39 @@ def print_rows(
         writer.writerow([column.csv_heading for column in columns])
         writer.writerows([csv_cell(column.kind, row.get(column.key)) for column in columns] for row in rows)
         return
-    console = Console()
-    console.print(as_table(columns, rows, title))
+    table, console = as_table(columns, rows, title), Console()
+    least = Console(width=WIDEST).measure(table).minimum
+    if least > console.width:  # a line too long for the terminal is better than a figure that is cut
+        console = Console(width=least)
+    console.print(table)
     for note in notes:
         console.print(Text(note, style="dim"))
 
 
 def as_table(columns: Sequence[Column], rows: Sequence[Row], title: str = "") -> Table:
-    table = Table(title=title or None, title_justify="left")
-    for column in columns:
-        heading = Text(column.heading)
-        if column.basis:
-            heading.append(f"\n{column.basis}", style="dim")
-        table.add_column(heading, justify="left" if column.kind == "text" else "right")
-    for row in rows:
-        cells = [Text(cell(column.kind, row.get(column.key))) for column in columns]
-        table.add_row(*cells, style=row.get("style", ""))
+    """Figures are never cut: where the terminal is narrow, names are. Under the table stands what is measured."""
+    table = Table(title=title or None, title_justify="left", box=SIMPLE_HEAD, padding=(0, 0, 0, 1), pad_edge=False)
+    table.caption, table.caption_justify = bases(columns), "left"
+    lines = [[cell(column.kind, row.get(column.key)) for column in columns] for row in rows]
+    for number, column in enumerate(columns):
+        widest = max((len(line[number]) for line in lines), default=1)
+        word = max(map(len, column.heading.split()))
+        if column.kind == "text":
+            table.add_column(column.heading, overflow="fold", min_width=max(word, min(widest, NARROWEST)))
+        else:
+            table.add_column(column.heading, justify="right", min_width=max(word, widest))
+    for row, line in zip(rows, lines, strict=True):
+        table.add_row(*map(Text, line), style=row.get("style", ""))
     return table
+
+
+def bases(columns: Sequence[Column]) -> str:
+    """`measured: calls, cost; modelled: saved`."""
+    found: dict[str, list[str]] = {}
+    for column in columns:
+        if column.basis:
+            found.setdefault(column.basis, []).append(column.heading)
+    return "; ".join(f"{basis}: {', '.join(headings)}" for basis, headings in found.items())
 
 
 def cell(kind: Kind, value: Any) -> str:
