@@ -69,6 +69,7 @@ class Server:
             await self._stop.wait()
         finally:
             server.close()
+            _leave(path)
             for task in work:
                 task.cancel()
                 with contextlib.suppress(asyncio.CancelledError):
@@ -198,6 +199,10 @@ def _listen(path: Path) -> socket.socket:
     path.chmod(0o600)
     listening.listen()
     return listening
+
+
+def _leave(path: Path) -> None:
+    path.unlink(missing_ok=True)  # the next worker binds it only when this one's lock is gone
 
 
 def _resident_bytes() -> int:
