@@ -47,9 +47,16 @@ def seed(url: str, now: float | None = None, copies: int = 12, sessions: Path = 
         experiments.begin(db, "the seed", at - 60 * DAY, "the seed")
         _promote(db, at)
         traces = list(read_sessions(sessions))
+        whole = [trace.id for trace in traces if not trace.sub]
+
+        def root(trace: Trace) -> str:
+            """The session that a sub-agent belongs to; some other one where the extract lacks its own."""
+            own = trace.id.split("/")[0]
+            return own if own in whole or not whole else whole[0]
+
         booked, keeper = 0, Bookkeeper()
         for copy in range(copies):
-            batch = [one for trace in traces for one in operations(trace, copy, copies, at)]
+            batch = [one for trace in traces for one in operations(trace, root(trace), copy, copies, at)]
             booked += keeper.write(db, batch)
     return booked
 
@@ -66,11 +73,10 @@ def _promote(db: Database, now: float) -> None:
         )  # fmt: skip
 
 
-def operations(trace: Trace, copy: int, copies: int, now: float) -> Iterator[Operation]:
+def operations(trace: Trace, root: str, copy: int, copies: int, now: float) -> Iterator[Operation]:
     """A session's requests as operations, moved to some moment of the last 60 days; the last copy ends now."""
     name = f"{trace.id}#{copy}"
     dice = hashlib.sha256(name.encode()).digest()
-    root = trace.id.split("/")[0]
     top = hashlib.sha256(f"{root}#{copy}".encode()).digest()
     length = trace.steps[-1].at if trace.steps else 0.0
     start = now - length - 30 if copy == copies - 1 else now - 60 * DAY * (copy + top[0] / 256) / copies - length

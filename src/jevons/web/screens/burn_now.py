@@ -161,7 +161,7 @@ def _runaways(ask: Ask) -> list[tuple[str, str]]:
     dear = pages.tasks_page(ask.db, ask.now - DAY, ask.now, order="calls", limit=5)
     return [
         (
-            f"A task may run away: {task.name or task.task}, {words.plural(task.sums.calls, 'call')}, {words.money(task.sums.cost_nano)}",
+            f"A task may run away: {task.name or task.task}, {words.plural(task.sums.calls, 'call')}",
             link("/ui/task", tenant=task.tenant, task=task.task),
         )
         for task in dear

@@ -134,8 +134,8 @@ def candidates(ask: Ask) -> Table:
             "why",
         ),
         rows=tuple(rows),
-        note="The e-value is the evidence against `worse by the margin`: promoted at one over the plan's level (20 at "
-        "5%). Drift is the evidence that it has become worse since.",
+        note="The e-value is the evidence against its being worse by the margin; it is promoted at one over the plan's "
+        "level (20 at 5%). Drift is the evidence that it has become worse since.",
         empty="No candidate is on trial. Name `candidates` in a plan and allow `route` there; a cheaper model then "
         "answers in the shadow first.",
     )

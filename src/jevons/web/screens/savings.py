@@ -50,8 +50,6 @@ class Statement(msgspec.Struct, frozen=True, kw_only=True):
     plan: str
     shown: bool
     words: str
-    without_nano: int | None = None
-    """What the plan's tasks would have cost untouched, per task."""
     facts: tuple[Fact, ...] = ()
     course: tuple[tuple[float, Interval], ...] = ()
     """Earlier looks: when, and the share saved."""
@@ -252,7 +250,12 @@ def _statement(seen: Measured) -> Statement:
             note=f"{words.count(seen.told)} tasks with an outcome",
         ),
     ]
-    said = f"{headline.why} ({arms_})."
+    count = headline.tasks[1]
+    said = (
+        f"its {words.plural(count, 'treated task')} cost {_dollars(count * treated.value)}; untouched "
+        f"{_dollars(count * held.value)} [{_dollars(count * held.low)}, {_dollars(count * held.high)}]. "
+        f"{headline.why[0].upper()}{headline.why[1:]} ({arms_})."
+    )
     if headline.switch_off:
         said += f" Proven to cost more than they save: {', '.join(headline.switch_off)}."
     return Statement(
@@ -260,7 +263,6 @@ def _statement(seen: Measured) -> Statement:
         shown=True,
         words=said[0].upper() + said[1:],
         facts=tuple(facts),
-        without_nano=round(held.value * 1e9),
         course=course,
     )
 

@@ -70,6 +70,7 @@ def facts(task: TaskSums, inner: list[TaskSums]) -> list[Fact]:
     sent = whole.input + whole.cached + whole.cache_write_5m + whole.cache_write_1h
     fresh = whole.input + whole.cache_write_5m + whole.cache_write_1h
     ended = max([task.ended, *(child.ended for child in inner)])
+    began = min([task.started, *(child.started for child in inner)])
     return [
         Fact(
             name="dollars",
@@ -80,7 +81,7 @@ def facts(task: TaskSums, inner: list[TaskSums]) -> list[Fact]:
         Fact(name="calls", value=words.count(whole.calls), note=words.plural(len(inner), "sub-agent")),
         Fact(
             name="lasted",
-            value=words.seconds(max(0.0, ended - task.started)),
+            value=words.seconds(max(0.0, ended - began)),
             note=f"models ran {words.seconds(whole.duration_s)}",
         ),
         Fact(
@@ -181,7 +182,7 @@ def context(calls: list[Call]) -> Figure:
         rows,
         keys=[(each.colour, each.name) for each in series],
         basis="measured",
-        note="Tokens. A bar that turns from green to blue is a prefix that broke.",
+        note="Tokens. Where green turns back to purple or blue, a prefix broke.",
         empty="No calls are kept of this task.",
     )
 
