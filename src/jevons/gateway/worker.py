@@ -46,6 +46,8 @@ MOST_ASKED = 256
 """Look-ups in flight: at 10 ms each the worker is seconds behind, so a further one would be late anyway."""
 MOST_UNSENT_BYTES = 4 * 1024 * 1024
 """Answers on their way to a worker that does not read; beyond it they are dropped and counted."""
+MAX_KEPT_BYTES = 1024 * 1024
+"""A larger answer is not kept: its question was short, and a frame is bounded."""
 MOST_COMPLAINTS = 1_024
 """Complaints that wait for a worker that is away."""
 CONNECT_S = (0.05, 0.5)
@@ -99,8 +101,9 @@ class WorkerPart:
 
     def keep(self, key: bytes, stored: Stored | None) -> None:
         """Hand a fresh answer over, or say that none will come. Returns at once; dropped when the worker is away."""
-        sent = self._send(Keep(key, stored))
-        self.counts["kept" if sent else "dropped"] += 1
+        fits = stored is None or len(stored.body) <= MAX_KEPT_BYTES
+        sent = self._send(Keep(key, stored if fits else None))
+        self.counts["kept" if sent and fits else "dropped"] += 1
 
     def wrong(self, tenant: str, operation: str) -> None:
         """A tenant says that an operation's answer was wrong. Waits for a worker that is away, and starts one."""
