@@ -28,6 +28,7 @@ REPORT_EVERY = 4 << 20
 """Bytes between two movements of the progress bar."""
 
 ARRAYS = ("data", "observations", "spend_logs", "logs")
+_BOXED = re.compile(rb'\{\s*"(?:' + "|".join(ARRAYS).encode() + rb')"\s*:\s*\[')
 _BETWEEN = re.compile(r"[ \t\r\n,]*")
 
 Record = bytes | dict[str, Any]
@@ -66,7 +67,7 @@ def _shaped(path: Path, lines: BinaryIO, faults: Faults) -> Iterator[tuple[int, 
         head = lines.readline(LONGEST + 1)
     start = head.lstrip(b"\xef\xbb\xbf \t")
     lines.seek(0)
-    if start.startswith(b"[") or (start.startswith(b"{") and not _whole(start)):
+    if start.startswith(b"[") or _BOXED.match(start) or (start.startswith(b"{") and not _whole(start)):
         yield from _elements(path, lines, faults)
     elif start.startswith(b"{") or b"," not in start:
         yield from _lines(path, lines, faults)

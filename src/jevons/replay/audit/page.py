@@ -37,7 +37,7 @@ section{background:var(--card);border:1px solid var(--line);border-radius:10px;p
 font-variant-numeric:tabular-nums}
 .tag{font-size:.75rem;border:1px solid var(--line);border-radius:4px;padding:0 .35rem;color:var(--quiet);
 vertical-align:middle;font-weight:400}
-svg{width:100%;height:auto;display:block;margin-top:.5rem;font-size:13px}svg text{fill:var(--text)}
+svg{width:100%;min-width:600px;height:auto;display:block;margin-top:.5rem;font-size:13px}svg text{fill:var(--text)}
 .number{font-variant-numeric:tabular-nums}.axis{stroke:var(--line)}
 .c0{fill:var(--c0)}.c1{fill:var(--c1)}.c2{fill:var(--c2)}.c3{fill:var(--c3)}.c4{fill:var(--c4)}.bad{fill:var(--bad)}
 .modelled{fill:var(--c2);fill-opacity:.25;stroke:var(--c2);stroke-width:1.5;stroke-dasharray:4 3}
@@ -135,11 +135,11 @@ def _savings(total: Tally) -> str:
             continue
         share = f" ({saved.nano / total.nano:.1%})" if total.nano else ""
         colour = "modelled" if saved.nano >= 0 else "dearer"
-        found.append((name, abs(saved.nano) / NANO_PER_DOLLAR, f"{show(saved.nano)}{share}", colour))
+        found.append((name, abs(saved.nano) / NANO_PER_DOLLAR, f"{show(saved.nano)}{share}, modelled", colour))
     note = "By replay, each lever by itself: the figures do not add up."
     if silent:
         note += f" Nothing to look at for: {', '.join(silent)}."
-    return _section("Savings by lever", "modelled", note, bars("Savings by lever, modelled", found, number=170))
+    return _section("Savings by lever", "modelled", note, bars("Savings by lever, modelled", found, number=220))
 
 
 def _table(sessions: Sequence[Tally]) -> str:
@@ -158,7 +158,8 @@ def _table(sessions: Sequence[Tally]) -> str:
             show(tally.expired_nano),
         )
         name = escape(tally.name)
-        lines.append(f'<tr><td title="{name}">{name}</td>{"".join(f"<td>{cell}</td>" for cell in cells)}</tr>')
+        figures = "".join(f"<td>{cell}</td>" for cell in cells)
+        lines.append(f'<tr><td title="{name}">{escape(short(tally.name))}</td>{figures}</tr>')
     head = "".join(f"<th>{name}</th>" for name in heads)
     table = f"<div class=scroll><table><thead><tr>{head}</tr></thead><tbody>{''.join(lines)}</tbody></table></div>"
     note = f"The {MOST_ROWS} dearest of {len(sessions):,}." if len(sessions) > MOST_ROWS else ""
@@ -184,6 +185,11 @@ def _section(title: str, basis: str, note: str, body: str) -> str:
     return f"<section><h2>{title}{tag}</h2>{words}{body}</section>"
 
 
+def short(name: str) -> str:
+    """A name that fits beside a bar: its start and its end, where sub-agents differ."""
+    return name if len(name) <= NAME else f"{name[: NAME - 13]}…{name[-12:]}"
+
+
 def bars(title: str, found: Sequence[Bar], number: int = NUMBER) -> str:
     """Horizontal bars under each other, each with its number behind it."""
     if not found:
@@ -194,13 +200,13 @@ def bars(title: str, found: Sequence[Bar], number: int = NUMBER) -> str:
     for index, (name, size, words, colour) in enumerate(found):
         y = index * LINE
         wide = max(2.0, size / most * room)
-        short = name if len(name) <= NAME else f"{name[: NAME - 13]}…{name[-12:]}"
         marks.append(
             f"<g><title>{escape(name)}: {escape(words)}</title>"
-            f'<text x="0" y="{y + 19}">{escape(short)}</text>'
+            f'<text x="0" y="{y + 19}">{escape(short(name))}</text>'
             f'<rect class="{colour}" x="{LABEL}" y="{y + 6}" width="{wide:.1f}" height="17" rx="2"/>'
             f'<text class="number" x="{LABEL + wide + 8:.1f}" y="{y + 19}">{escape(words)}</text></g>'
         )
     height = len(found) * LINE + 4
     axis = f'<line class="axis" x1="{LABEL}" x2="{LABEL}" y1="0" y2="{height}"/>'
-    return f'<svg viewBox="0 0 {WIDTH} {height}" role="img" aria-label="{escape(title)}">{axis}{"".join(marks)}</svg>'
+    head = f'<svg viewBox="0 0 {WIDTH} {height}" role="img" aria-label="{escape(title)}">'
+    return f"<div class=scroll>{head}{axis}{''.join(marks)}</svg></div>"

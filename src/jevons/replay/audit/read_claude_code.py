@@ -22,10 +22,10 @@ from jevons.wire.usage import read_usage, reported_tier
 SYNTHETIC = "<synthetic>"
 """The client's own words in an assistant's place: nothing was burned."""
 
-MOST_TEXT = 32 * 1024 * 1024
+MOST_TEXT = 16 * 1024 * 1024
 """Bytes of texts held of one conversation; past it its texts are let go and no longer looked at."""
 
-MOST_TALKS = 64
+MOST_TALKS = 16
 """Conversations of one file held at a time: parallel sub-agents."""
 
 MOST_LINKS = 20_000
