@@ -1,6 +1,7 @@
 """Months cut anywhere add up; an allowance is taken off use and never below it; shares of an amount are whole."""
 
 from datetime import UTC, datetime
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -50,7 +51,7 @@ def test_use_is_metered_and_the_allowance_taken_off_at_most_the_use():
 def test_however_a_span_is_cut_its_parts_add_up(cuts):
     cuts = sorted(cuts)
     whole = sum(fixed(PRO, 2, part).total for part in parts(cuts[0], cuts[-1]))
-    pieces = [part for a, b in zip(cuts, cuts[1:], strict=False) for part in parts(a, b)]
+    pieces = [part for a, b in pairwise(cuts) for part in parts(a, b)]
     assert sum(fixed(PRO, 2, part).total for part in pieces) == whole
 
 
