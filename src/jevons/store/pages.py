@@ -158,8 +158,10 @@ def attempts(db: Database, seq: int) -> list[dict[str, Any]]:
 
 def days(db: Database, since: float, until: float) -> list[Day]:
     """Tasks by the UTC day on which they started."""
+    # Postgres rounds where it casts, and SQLite may be built without floor.
+    day = f"floor(started / {DAY}) * {DAY}" if db.postgres else f"CAST(started AS INTEGER) / {DAY} * {DAY}"
     rows = db.rows(
-        f"SELECT CAST(started AS INTEGER) / {DAY} * {DAY} AS day, count(*), sum(cost_nano), "  # noqa: S608 - a number
+        f"SELECT {day}, count(*), sum(cost_nano), "  # noqa: S608 - numbers
         "sum(baseline_nano - compared_cost_nano + cost_nano), sum(unpriced) "
         "FROM tasks WHERE started >= ? AND started < ? GROUP BY 1 ORDER BY 1",
         (since, until),
