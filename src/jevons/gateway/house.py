@@ -327,6 +327,8 @@ class Housekeeping:
                 await asyncio.to_thread(self.routing.follow)
             except self.db.away as error:
                 log.warning("keys and plans could not be read, the known ones stay: %s", error)
+            except Exception:  # one bad row must not end the following: a revocation would never bind again
+                log.exception("changes could not be followed; the next look tries again")
 
     async def _prune(self) -> None:
         """Delete what is too old, in short transactions of a connection of its own."""
@@ -336,6 +338,8 @@ class Housekeeping:
                 gone = await asyncio.to_thread(_prune, self.settings, time.time())
             except self.db.away as error:
                 log.warning("old operations could not be deleted, the next hour tries again: %s", error)
+            except Exception:  # as above: what is too old must go some day
+                log.exception("old operations could not be deleted; the next hour tries again")
             else:
                 log.info("retention deleted %d rows", gone)
 
