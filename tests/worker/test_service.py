@@ -3,7 +3,6 @@
 import hashlib
 import random
 from collections.abc import Sequence
-from pathlib import Path
 
 import pytest
 
@@ -74,11 +73,6 @@ def stored(text: str, operation: str, at: float) -> Stored:
         at=at,
         dialect="chat",
     )
-
-
-@pytest.fixture
-def url(tmp_path: Path) -> str:
-    return f"sqlite:///{tmp_path}/jevons.db"
 
 
 @pytest.fixture
