@@ -30,7 +30,7 @@ TOOLS = re.compile(
 IMAGES = re.compile(
     r"(gpt-(4o|4\.1|4\.5|4-turbo|5|6)|o1(?!-(mini|preview))|o3(?!-mini)|o4-|claude-|gemini-|pixtral-|nova-)"
 )
-"""Families, from general knowledge of their providers' pages: check yours. A name that is none of these takes neither."""
+"""Families, from general knowledge of providers' pages: check yours. A name that is none of these takes neither."""
 NOT_IMAGES = re.compile(r"(gpt-(4o|5)-(audio|search)|gpt-oss|claude-(2|instant)|nova-micro)")
 
 
