@@ -316,7 +316,7 @@ def row(
         perplexity_high=math.exp(min(nll.high, 700.0)),
         kld=nothing if is_base else interval(found["kld"]),
         same_top=all_same if is_base else interval(found["same_top"]),
-        score=interval([float(one) for one in own]) if own else None,
+        score=share(own) if own else None,
         score_lost=(
             interval([float(theirs) - float(ours) for ours, theirs in zip(own, bases, strict=True)])
             if own and bases
@@ -330,6 +330,12 @@ def row(
         usd_per_mtok_out=second / best_decode * 1e6,
         energy=energy(speed["prefill_tok_per_cpu_s"], best_decode, speed),
     )
+
+
+def share(solved: Sequence[bool]) -> Interval:
+    """The share of tasks solved; the interval stays within what a share can be."""
+    found = interval([float(one) for one in solved])
+    return msgspec.structs.replace(found, low=max(0.0, found.low), high=min(1.0, found.high))
 
 
 def energy(prefill: float, decode: float, speed: dict[str, Any]) -> Energy:
