@@ -10,9 +10,9 @@ from collections import OrderedDict
 from jevons.core.usage import Usage
 from jevons.levers.cache.pauses import LONG_S, SHORT_S, Counts, Pace, SiteTable, Table, cells, count
 
-MAX_SITES = 10_000
-MAX_SESSIONS = 50_000
-"""Bounds of what is remembered, the longest unseen forgotten first; about 30 MB at both."""
+MAX_SITES = 4_000
+MAX_SESSIONS = 10_000
+"""Bounds of what is remembered, the longest unseen forgotten first; about 8 MB at both."""
 
 
 class Sites:
