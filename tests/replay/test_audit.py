@@ -26,9 +26,10 @@ from jevons.levers.cache.session import Session
 from jevons.prices.book import Book
 from jevons.replay.audit import run as running
 from jevons.replay.audit.levers import _send, without
+from jevons.replay.audit.page import page
 from jevons.replay.audit.run import audit
 from jevons.replay.audit.seen import Once, moment
-from jevons.replay.audit.sums import Report
+from jevons.replay.audit.sums import Report, as_object
 from jevons.replay.audit.waste import Step, reread
 from jevons.replay.traces import Step as Request
 from jevons.wire.toplevel import fields
@@ -106,6 +107,17 @@ def test_a_client_that_names_its_lifetime_is_left_alone(tmp_path):
     report = look(write(tmp_path / "t.jsonl", lines))
     assert (report.total.saved["breakpoints"].calls, report.total.saved["breakpoints"].nano) == (0, 0)
     assert not report.total.lost
+
+
+def test_what_another_session_had_cached_is_in_both_sides_of_the_comparison(tmp_path):
+    shared = {
+        "input_tokens": 10,
+        "cache_read_input_tokens": 15_000,
+        "cache_creation_input_tokens": 0,
+        "output_tokens": 1,
+    }
+    report = look(write(tmp_path / "t.jsonl", [answer(0, "2026-10-05T09:00:00Z", shared)]))
+    assert report.modelled_untouched_nano == report.booked_nano == 10 * 3_000 + 15_000 * 300 + 15_000
 
 
 def test_a_resumed_file_counts_its_old_lines_once(tmp_path):
@@ -221,6 +233,67 @@ def test_nothing_in_a_file_makes_it_crash(tmp_path):
     assert look(tmp_path).total.calls > 0
 
 
+JUNK = (None, True, -1, 1.5, 1e308, 10**30, "", "x", "{", "[1]", [], {}, [1], {"a": 1}, [[{}]], "9" * 400)
+
+
+def places(value, path=()):
+    if path:
+        yield path
+    for key in value if isinstance(value, dict) else range(len(value)) if isinstance(value, list) else ():
+        yield from places(value[key], (*path, key))
+
+
+@pytest.mark.parametrize(
+    "name", ["claude_code.jsonl", "openai.jsonl", "anthropic.jsonl", "litellm.json", "langfuse.json"]
+)
+def test_no_field_of_another_type_makes_it_crash(tmp_path, name):
+    text = (DATA / name).read_text()
+    if name.endswith(".json"):
+        rows = json.loads(text)
+        rows = rows["data"] if isinstance(rows, dict) else rows
+    else:
+        rows = [json.loads(line) for line in text.splitlines() if line.startswith("{") and line.endswith("}")]
+    dice = random.Random(11)
+    for number in range(60):
+        spoiled = json.loads(json.dumps(rows))
+        for row in spoiled:
+            *path, last = dice.choice(list(places(row)))
+            inner = row
+            for key in path:
+                inner = inner[key]
+            inner[last] = dice.choice(JUNK)
+        write(tmp_path / f"{number}.jsonl", spoiled)
+    report = look(tmp_path)
+    assert report.total.calls > 0
+    assert page(report, "x")
+    assert json.dumps(as_object(report))
+
+
+def test_a_switch_of_model_pays_for_the_conversation_again(tmp_path):
+    first = {"cache_creation_input_tokens": 20_000, "input_tokens": 0, "output_tokens": 1}
+    then = {"cache_creation_input_tokens": 21_000, "input_tokens": 0, "output_tokens": 1}
+    lines = [
+        answer(0, "2026-10-05T09:00:00Z", first),
+        answer(1, "2026-10-05T09:01:00Z", then, model="claude-haiku-4-5-20251001"),
+    ]
+    lost = look(write(tmp_path / "t.jsonl", lines)).total.lost["model switched"]
+    assert (lost.tokens, lost.nano) == (20_000, 20_000 * 1_150)  # haiku: 1.25 - .10
+
+
+def test_an_automatic_cache_that_misses_is_said_to_have_missed(tmp_path):
+    rows = [
+        {"request_id": f"r{n}", "model": "gpt-4o", "prompt_tokens": prompt, "completion_tokens": 1, "spend": 0,
+         "startTime": f"2026-10-05T09:00:{n:02d}Z", "session_id": "s",
+         "metadata": {"usage_object": {"prompt_tokens": prompt, "completion_tokens": 1,
+                                       "prompt_tokens_details": {"cached_tokens": cached}}}}
+        for n, (prompt, cached) in enumerate(((3000, 0), (4000, 0), (5000, 3968)))
+    ]  # fmt: skip
+    lost = look(write(tmp_path / "t.jsonl", rows)).total.lost
+    assert {reason: (loss.times, loss.tokens, loss.nano) for reason, loss in lost.items()} == {
+        "not found": (1, 3000, 3000 * 1_250)
+    }
+
+
 def test_rows_in_reverse_order_are_put_in_order(tmp_path):
     rows = [
         {"request_id": f"r{n}", "model": "gpt-4o", "prompt_tokens": 3000 + 500 * n, "completion_tokens": 1, "spend": 0,
@@ -330,10 +403,10 @@ def test_a_session_name_is_no_formula_in_the_csv():
 
 
 def test_a_session_name_is_no_markup_in_the_page(tmp_path):
-    page = tmp_path / "page.html"
-    result = run(str(DATA / "litellm.json"), "--html", str(page))
+    file = tmp_path / "page.html"
+    result = run(str(DATA / "litellm.json"), "--html", str(file))
     assert result.exit_code == 0
-    text = page.read_text()
+    text = file.read_text()
     assert "<script" not in text
     assert "&lt;script&gt;" in text
     assert "modelled" in text

@@ -114,8 +114,10 @@ class Levers:
             twins.ttl = ""
         size = usage.prompt - (usage.input if twins.ttl else 0)
         chosen = self._choose(place, seen, call, twins, Standing(*_held(twins.lever, call.at, size, step)))
-        plain, twins.plain = _send(twins.plain, call, usage, size, step, twins.ttl)
-        lever, twins.lever = _send(twins.lever, call, usage, size, step, chosen)
+        found_anyway = min(usage.cached, size) if usage.cached > _held(twins.real, call.at, size, step)[2] else 0
+        plain, twins.plain = _send(twins.plain, call, usage, size, step, twins.ttl, found_anyway)
+        changed = chosen == "1h" and twins.ttl != "1h"  # others' five-minute tokens are written again for an hour
+        lever, twins.lever = _send(twins.lever, call, usage, size, step, chosen, 0 if changed else found_anyway)
         plain_nano, lever_nano = self._bill.price(place, plain), self._bill.price(place, lever)
         found.breakpoints, found.acted = plain_nano - lever_nano, chosen != twins.ttl
         found.plain_nano, found.booked_nano = plain_nano, self._bill.price(place, usage)
@@ -187,15 +189,18 @@ def without(usage: Usage, old: int, removed: int, before: Session | None) -> Usa
     return msgspec.structs.replace(usage, **counts)
 
 
-def _send(session: Session | None, call: Call, usage: Usage, size: int, step: Step, ttl: str) -> tuple[Usage, Session]:
+def _send(
+    session: Session | None, call: Call, usage: Usage, size: int, step: Step, ttl: str, found_anyway: int = 0
+) -> tuple[Usage, Session]:
     """What the provider would report for a prompt whose first `size` tokens are cached for a lifetime, and the session
-    after it: a token keeps the lifetime that it was written with, an hour over five-minute tokens writes them again."""
+    after it: a token keeps the lifetime that it was written with, an hour over five-minute tokens writes them again.
+    `found_anyway`: tokens that another session had put there (a shared system text, the parent's conversation)."""
     _, hour, held = _held(session, call.at, size, step)
     rest = usage.prompt - size
-    if ttl == "1h":
-        sent = Usage(input=rest, cached=hour, cache_write_1h=size - hour, output=usage.output)
-    elif ttl:
-        sent = Usage(input=rest, cached=held, cache_write_5m=size - held, output=usage.output)
+    if ttl:
+        read = max(found_anyway, hour if ttl == "1h" else held)
+        written = {"cache_write_1h" if ttl == "1h" else "cache_write_5m": size - read}
+        sent = Usage(input=rest, cached=read, output=usage.output, **written)
     else:
         sent = Usage(input=usage.prompt, output=usage.output)
     return sent, advance(session, call.at, sent, body_bytes=len(call.body), sub=_sub(call))

@@ -94,7 +94,7 @@ class Audit:
             self.notes["calls without tokens left out"] += 1
             return
         place = self._bill.place(seen)
-        call = self._call(seen, place)
+        seen, call = self._call(seen, place)
         name = seen.session or (call.task.task if call.task is not None else "")
         state = self._state(name or ALONE)
         nano = self._bill.burned(place, seen)
@@ -158,28 +158,28 @@ class Audit:
         )
         state.last_model = seen.model
 
-    def _call(self, seen: Seen, place: Place) -> Call:
-        """The call as the levers look at it."""
-        asked = Peek(model=seen.model)
-        if seen.body:
-            try:
-                asked = peek(seen.surface, seen.body)
-            except CallerError:
-                self.notes["bodies that are no valid request: only their counts are used"] += 1
-        at = seen.at or place.at
-        caller = Caller(key_id="audit", tenant="audit")
+    def _call(self, seen: Seen, place: Place) -> tuple[Seen, Call]:
+        """The call as the levers look at it; a body that is no valid request is put aside, and its counts stay."""
         call = Call(
-            operation=seen.where, surface=seen.surface, caller=caller, peek=asked, body=seen.body, headers={}, at=at
+            operation=seen.where,
+            surface=seen.surface,
+            caller=Caller(key_id="audit", tenant="audit"),
+            peek=Peek(model=seen.model),
+            body=seen.body,
+            headers={},
+            at=seen.at or place.at,
         )
         if seen.body:
             try:
-                call = self._identify(call)
-            except CallerError:
-                self.notes["bodies whose conversation cannot be followed"] += 1
+                call = self._identify(msgspec.structs.replace(call, peek=peek(seen.surface, seen.body)))
+            except (CallerError, msgspec.DecodeError):
+                self.notes["bodies that are no valid request: only their counts are used"] += 1
+                seen = msgspec.structs.replace(seen, body=b"", surface=Surface.RAW)
+                call = msgspec.structs.replace(call, body=b"", surface=Surface.RAW)
         if seen.session:
             task = TaskRef(task=seen.session, parent="above" if seen.sub else "", source="session")
             call = msgspec.structs.replace(call, task=task)
-        return call
+        return seen, call
 
     def _state(self, name: str) -> _Open:
         state = self._open.get(name)

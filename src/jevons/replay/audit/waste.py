@@ -9,7 +9,7 @@ is `rewritten` (its cause cannot be seen), a prompt that became shorter is `hist
 import msgspec
 
 from jevons.core.usage import Usage
-from jevons.levers.cache.doctor import FIX, Break, Sent, diagnose
+from jevons.levers.cache.doctor import FIX, Break, Diagnosis, Sent, diagnose
 from jevons.levers.cache.session import Session, standing
 from jevons.prices.prefix import TOLERANCE
 
@@ -49,8 +49,8 @@ def step(before: Session | None, at: float, usage: Usage, bodies: tuple[Sent, Se
     held_then = min(before.held, prompt)
     alive = min(standing(before, at, prompt).held, prompt)
     broken = alive - read > max(LEAST, alive // TOLERANCE)
-    if bodies is not None:
-        found = diagnose(*bodies)
+    compared, found = _compared(bodies)
+    if compared:
         kept = min(before.prompt, prompt) - (found.lost if found is not None else 0)
         reason = found.reason.value if found is not None else NOT_FOUND
     elif prompt < before.prompt:
@@ -64,6 +64,16 @@ def step(before: Session | None, at: float, usage: Usage, bodies: tuple[Sent, Se
     if died > LEAST:
         return Step(kept, Lost(Break.EXPIRED.value, died))
     return Step(kept)
+
+
+def _compared(bodies: tuple[Sent, Sent] | None) -> tuple[bool, Diagnosis | None]:
+    """(whether two bodies could be compared, what broke the prefix between them)."""
+    if bodies is None:
+        return False, None
+    try:
+        return True, diagnose(*bodies)
+    except msgspec.DecodeError:
+        return False, None
 
 
 def switched(last: Session | None, usage: Usage) -> Lost | None:
