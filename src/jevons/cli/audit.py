@@ -136,7 +136,7 @@ def _print(report: Report, top: int) -> None:
     shown = report.sessions[:top]
     names = {column.key for column in SESSIONS[:10]} - {"unpriced", "output"}
     columns = [column for column in SESSIONS[:10] if column.key in names]
-    print_rows(columns, [row(tally) for tally in (*shown, total)], None, f"the {len(shown)} dearest sessions")
+    print_rows(columns, [row(tally) for tally in (*shown, total)], None, "sessions, dearest first")
     _faults(console, report)
 
 
@@ -161,9 +161,13 @@ def savings(total: Tally) -> list[Row]:
 def _faults(console: Console, report: Report) -> None:
     """What is not in the figures."""
     for model, calls in report.unpriced.items():
-        console.print(Text(f"no price for {clean(model)}: {calls:,} calls are not in the dollars", style="yellow"))
+        console.print(
+            Text(f"no price for {clean(model)}: calls that are not in the dollars: {calls:,}", style="yellow")
+        )
     if report.repeats:
-        console.print(Text(f"{report.repeats:,} calls stood in the files more than once and count once", style="dim"))
+        console.print(
+            Text(f"calls that stood in the files more than once and count once: {report.repeats:,}", style="dim")
+        )
     for kind, times in report.faults.items():
         places = ", ".join(clean(place) for place in report.places[kind])
         console.print(Text(f"left out: {times:,} x {kind} ({places})", style="yellow"))

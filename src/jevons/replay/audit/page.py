@@ -98,7 +98,7 @@ def _sessions(sessions: Sequence[Tally]) -> str:
     shown = [tally for tally in sessions if tally.nano][:MOST_BARS]
     found = [(tally.name, tally.nano / NANO_PER_DOLLAR, show(tally.nano), "c0") for tally in shown]
     more = len(sessions) - len(shown)
-    note = f"The {len(shown)} dearest; {more:,} more are not drawn." if more else ""
+    note = f"The {len(shown)} dearest of {len(sessions):,}." if more else ""
     return _section("Dollars per session", "priced from usage", note, bars("Dollars per session", found))
 
 
@@ -116,7 +116,7 @@ def _losses(total: Tally) -> str:
         (reason, loss.nano / NANO_PER_DOLLAR, f"{show(loss.nano)}, {loss.times:,}x", "bad") for reason, loss in ranked
     ]
     fixes = "".join(f"<li><b>{escape(reason)}</b>: {escape(loss.fix)}</li>" for reason, loss in ranked if loss.fix)
-    note = "Tokens that a cache held, or would have held, and that were written or sent again."
+    note = "Tokens that a cache held, and that were written or sent again."
     return _section(
         "Paid for again",
         "estimated",
@@ -168,10 +168,13 @@ def _table(sessions: Sequence[Tally]) -> str:
 
 def _left_out(report: Report) -> str:
     lines = [
-        f"no price for {model}: {calls:,} calls are not in the dollars" for model, calls in report.unpriced.items()
+        f"no price for {model}: calls that are not in the dollars: {calls:,}"
+        for model, calls in report.unpriced.items()
     ]
     lines += [f"{n:,} x {kind} ({', '.join(report.places[kind])})" for kind, n in report.faults.items()]
-    lines += [f"{report.repeats:,} calls stood in the files more than once and count once"] if report.repeats else []
+    lines += (
+        [f"calls that stood in the files more than once and count once: {report.repeats:,}"] if report.repeats else []
+    )
     lines += report.notes
     if not lines:
         return ""
@@ -199,7 +202,7 @@ def bars(title: str, found: Sequence[Bar], number: int = NUMBER) -> str:
     marks = []
     for index, (name, size, words, colour) in enumerate(found):
         y = index * LINE
-        wide = max(2.0, size / most * room)
+        wide = max(4.0, size / most * room)
         marks.append(
             f"<g><title>{escape(name)}: {escape(words)}</title>"
             f'<text x="0" y="{y + 19}">{escape(short(name))}</text>'

@@ -14,6 +14,7 @@ import msgspec
 from jevons.core.call import Surface
 from jevons.core.errors import CallerError
 from jevons.core.prompt import Part, Text, Turn
+from jevons.core.usage import Usage
 from jevons.replay.audit.files import Record
 from jevons.replay.audit.seen import Malformed, Once, Seen, moment
 from jevons.wire.messages.prompt import read_parts
@@ -56,7 +57,8 @@ class Line(msgspec.Struct, rename="camel"):
 
 
 class _Talk(msgspec.Struct):
-    """One conversation under way. `open` is the call whose lines are coming in; `later` waits behind its answer."""
+    """One conversation under way. `open` is its call (None when it was counted before); `later` waits behind the
+    answer."""
 
     name: str
     sub: bool
@@ -64,6 +66,8 @@ class _Talk(msgspec.Struct):
     size: int = 0
     asked: float = 0.0
     """When the last line of the user's side was written: the next call is sent then."""
+    answer: str = ""
+    """The ids of the answer whose lines are coming in."""
     open: Seen | None = None
     said: list[Part] = []
     later: list[Turn] = []
@@ -73,7 +77,7 @@ class _Talk(msgspec.Struct):
         if self.size > MOST_TEXT:
             self.turns, self.later = [], []
         else:
-            (self.turns if self.open is None else self.later).append(turn)
+            (self.later if self.answer else self.turns).append(turn)
 
 
 class Reader:
@@ -144,39 +148,39 @@ class Reader:
         if usage is None or not message.model:
             raise Malformed("an answer without usage or model")
         name = f"{message.id or ''}/{line.request_id or ''}" if message.id or line.request_id else line.uuid or ""
-        before = talk.open
-        if before is not None and before.id == name:
-            more = usage if usage.output >= before.usage.output else before.usage
-            talk.open = msgspec.structs.replace(before, usage=more)
-        else:
-            if before is not None:
-                yield before
+        if talk.answer != name:
+            if talk.open is not None:
+                yield talk.open
             self._close(talk)
-            if not self.once(name):
-                return
-            at = moment(line.timestamp)
-            talk.open = Seen(
-                at=talk.asked if 0 < talk.asked <= at or not at else at,
-                model=message.model,
-                usage=usage,
-                session=talk.name,
-                id=name,
-                provider="anthropic" if message.model.startswith("claude-") else "",
-                tier=reported_tier(message.usage),
-                surface=Surface.MESSAGES,
-                turns=tuple(talk.turns),
-                sub=talk.sub,
-                where=where,
-            )
+            talk.answer = name
+            talk.open = self._seen(talk, line, message, usage, name, where) if self.once(name) else None
+        elif talk.open is not None and usage.output >= talk.open.usage.output:
+            talk.open = msgspec.structs.replace(talk.open, usage=usage)
         talk.said += _parts(message)
         talk.size += len(bytes(line.message))
+
+    def _seen(self, talk: _Talk, line: Line, message: _Message, usage: Usage, name: str, where: str) -> Seen:
+        at, model = moment(line.timestamp), message.model or ""
+        return Seen(
+            at=talk.asked if 0 < talk.asked <= at or not at else at,
+            model=model,
+            usage=usage,
+            session=talk.name,
+            id=name,
+            provider="anthropic" if model.startswith("claude-") else "",
+            tier=reported_tier(message.usage),
+            surface=Surface.MESSAGES,
+            turns=tuple(talk.turns),
+            sub=talk.sub,
+            where=where,
+        )
 
     def _close(self, talk: _Talk) -> None:
         """The answer's blocks become one turn, and what came in meanwhile stands behind it."""
         if talk.said and talk.turns:
             talk.turns.append(Turn("assistant", tuple(talk.said)))
         talk.turns += talk.later
-        talk.open, talk.said, talk.later = None, [], []
+        talk.answer, talk.open, talk.said, talk.later = "", None, [], []
 
 
 def is_line(found: dict[str, Any]) -> bool:

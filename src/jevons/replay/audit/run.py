@@ -247,7 +247,7 @@ def audit(path: Path, book: Book, lookup: Lookup, identify: Identify, now: float
         except OSError as error:
             work.faults.add(f"file cannot be read ({error.strerror or type(error).__name__})", str(file))
     if transcripts:
-        work.notes["transcripts: system text and tools are not recorded there, so trimming looks at messages only"] += (
+        work.notes["files of transcripts hold no system text and no tools: trimming looks at messages only"] += (
             transcripts
         )
     return work.report(dict(formats), sum(reader.once.repeats for reader in readers.values()))
