@@ -27,6 +27,7 @@ from jevons.prices.book import Book
 from jevons.replay.audit import run as running
 from jevons.replay.audit.levers import _send, without
 from jevons.replay.audit.page import page
+from jevons.replay.audit.read_claude_code import Reader
 from jevons.replay.audit.run import audit
 from jevons.replay.audit.seen import Once, moment
 from jevons.replay.audit.sums import Report, as_object
@@ -54,7 +55,7 @@ def write(path: Path, lines: list) -> Path:
     return path
 
 
-def answer(number: int, at: str, usage: dict, *, session: str = "s", model: str = SONNET) -> dict:
+def answer(number: int | str, at: str, usage: dict, *, session: str = "s", model: str = SONNET) -> dict:
     message = {"id": f"m{number}", "role": "assistant", "model": model, "content": [], "usage": usage}
     return {"type": "assistant", "sessionId": session, "uuid": f"u{number}", "timestamp": at, "message": message}
 
@@ -107,6 +108,59 @@ def test_a_client_that_names_its_lifetime_is_left_alone(tmp_path):
     report = look(write(tmp_path / "t.jsonl", lines))
     assert (report.total.saved["breakpoints"].calls, report.total.saved["breakpoints"].nano) == (0, 0)
     assert not report.total.lost
+
+
+def test_breakpoints_are_placed_where_a_client_has_none(tmp_path):
+    turns: list = [{"role": "user", "content": "word " * 4000}]
+    lines = []
+    for n in range(5):
+        lines.append({
+            "timestamp": f"2026-10-05T09:0{n}:00Z", "session_id": "s",
+            "request": {"model": SONNET, "max_tokens": 9, "messages": list(turns)},
+            "response": {"id": f"r{n}", "type": "message", "model": SONNET, "content": [],
+                         "usage": {"input_tokens": 5000 + 100 * n, "output_tokens": 9}},
+        })  # fmt: skip
+        turns += [{"role": "assistant", "content": "ok"}, {"role": "user", "content": "word " * 80}]
+    saved = look(write(tmp_path / "t.jsonl", lines)).total.saved["breakpoints"]
+    assert saved.calls == 5
+    # Untouched, every prompt is plain input. The lever writes the first for an hour, then reads it and writes the 100
+    # new tokens of each call for five minutes.
+    untouched = (5000 + 5100 + 5200 + 5300 + 5400) * 3_000
+    assert saved.nano == untouched - 5000 * 6_000 - (5000 + 5100 + 5200 + 5300) * 300 - 4 * 100 * 3_750
+
+
+def test_answers_whose_lines_stand_between_results_stay_one_turn(tmp_path):
+    usage = {"input_tokens": 9, "cache_creation_input_tokens": 3000, "output_tokens": 7}
+    first, second = answer(0, "2026-10-05T09:00:01Z", usage), answer(0, "2026-10-05T09:00:03Z", usage)
+    for line, tool in ((first, "t1"), (second, "t2")):
+        line["message"]["content"] = [{"type": "tool_use", "id": tool, "name": "Read", "input": {}}]
+    results = [
+        {"type": "user", "sessionId": "s", "timestamp": f"2026-10-05T09:00:0{at}Z",
+         "message": {"role": "user", "content": [{"type": "tool_result", "tool_use_id": tool, "content": "x"}]}}
+        for at, tool in ((2, "t1"), (4, "t2"))
+    ]  # fmt: skip
+    ask = {"type": "user", "sessionId": "s", "timestamp": "2026-10-05T09:00:00Z",
+           "message": {"role": "user", "content": "go"}}  # fmt: skip
+    reader = Reader()
+    lines = [ask, first, results[0], second, results[1], answer(1, "2026-10-05T09:00:06Z", usage)]
+    calls = [seen for line in lines for seen in reader.take(json.dumps(line).encode(), "here")]
+    calls += reader.end()
+    assert [seen.usage.output for seen in calls] == [7, 7]
+    assert [turn.role for turn in calls[1].turns] == ["user", "assistant", "user", "user"]
+    assert [part.id for part in calls[1].turns[1].parts] == ["t1", "t2"]
+    assert calls[1].at - calls[0].at == 4.0  # from question to last result
+
+
+def test_parallel_sub_agents_in_one_file_are_sessions_of_their_own(tmp_path):
+    usage = {"input_tokens": 9, "output_tokens": 7}
+    lines, last = [], dict.fromkeys("ab")
+    for n in range(3):
+        for agent in "ab":
+            line = {**answer(f"{agent}{n}", "2026-10-05T09:00:00Z", usage), "isSidechain": True}
+            lines.append({**line, "parentUuid": last[agent]})
+            last[agent] = line["uuid"]
+    sessions = look(write(tmp_path / "t.jsonl", lines)).sessions
+    assert sorted(tally.calls for tally in sessions) == [3, 3]
 
 
 def test_what_another_session_had_cached_is_in_both_sides_of_the_comparison(tmp_path):
