@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from jevons.core.errors import CallerError
 from jevons.core.prompt import Text, ToolResult
 from jevons.wire.edits import apply_edits, count_cache_marks, place_breakpoints, steady_tools
+from jevons.wire.splice import append_field
 from jevons.wire.translate import DIALECTS
 
 
@@ -140,3 +141,10 @@ def test_tools_that_bear_marks_or_are_none_stay(tools):
 
 def test_a_body_without_tools_stays():
     assert steady_tools(b'{"model":"m"}') == b'{"model":"m"}'
+
+
+def test_a_field_is_appended_without_moving_what_is_before_it():
+    body = b'{"model": "m", "messages": []} '
+    out = append_field(body, "prompt_cache_key", b'"k"')
+    assert out.startswith(body[:29])
+    assert json.loads(out) == {"model": "m", "messages": [], "prompt_cache_key": "k"}

@@ -77,6 +77,8 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     """Lower-case names; only those that may matter (no authorization)."""
     at: float
     """Unix seconds, from the driver's clock."""
+    tools: bytes = b""
+    """The body's tools as they came, a JSON list; empty where there are none, or nobody looked."""
     task: TaskRef | None = None
     site: str = ""
     """The call site: a hash of the system template, the tools and the key."""

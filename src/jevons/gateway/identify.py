@@ -65,7 +65,7 @@ class Identifier:
             call.at,
             counting=call.surface == Surface.COUNT_TOKENS,
         )
-        return msgspec.structs.replace(call, task=task, site=site)
+        return msgspec.structs.replace(call, task=task, site=site, tools=read.tools)
 
     def answered(self, call: Call, reply: str) -> None:
         """A reply that can be gone on from by its id."""

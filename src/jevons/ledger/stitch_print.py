@@ -32,7 +32,7 @@ _WORDS = re.compile(
 )
 """What wraps an item's words at its start. A tool's result is not unwrapped: the id of its call stands before them."""
 _WRAP = b'}]", \t\r\n'
-_CUTS = (b'},{"', b'}, {"')
+_CUT = re.compile(rb'\}, ?\{"')
 _LOOSE = re.compile(rb'\}\s*,\s*(?=\{\s*")')
 _ANSWER = re.compile(rb'"role"\s*:\s*"assistant"|"type"\s*:\s*"(?:function_call|reasoning|custom_tool_call)"')
 IDS = (b'"tool_call_id"', b'"tool_use_id"', b'"call_id"')
@@ -57,7 +57,8 @@ class Talk:
         self._cuts: dict[int, int] = {}
         self._answered: bool | None = None
         self._starts: list[int] | None = None
-        self._cut = next((cut for cut in _CUTS if body.rfind(cut, low, high) >= 0), b"")
+        first = _CUT.search(body, low, high)  # one serializer wrote the body: its first cut shows how it writes them all
+        self._cut = b"" if first is None else first[0]
         if not self._cut:  # one piece, or a body printed for people
             printed = body[low + 1 : low + 2].isspace()
             self._starts = [match.end() for match in _LOOSE.finditer(body, low, high)] if printed else []
@@ -148,10 +149,12 @@ class Talk:
 def fingerprint(body: bytes, low: int = 0, high: int | None = None) -> int:
     """64 bits of one piece, keyed per process (Python's own keyed hash of bytes): nobody can aim at a collision."""
     high = len(body) if high is None else high
-    tail = body[max(low, high - _REACH) : high]
+    tail = body[high - _REACH if high - _REACH > low else low : high]
     kept = (_MARKS.sub(b"", tail) if _MARK in tail else tail).rstrip(_WRAP)
     words = _WORDS.match(body, low, high)
     start = low if words is None else words.end()
-    length = max(0, high - start - len(tail) + len(kept))
-    shown = min(ENDS, length)
-    return hash((length, body[start : start + shown], kept[max(0, len(kept) - shown) :]))
+    length = high - start - len(tail) + len(kept)
+    if length >= ENDS <= len(kept):
+        return hash((length, body[start : start + ENDS], kept[-ENDS:]))
+    shown = min(ENDS, max(0, length))
+    return hash((max(0, length), body[start : start + shown], kept[max(0, len(kept) - shown) :]))

@@ -11,7 +11,7 @@ from jevons.core.errors import CallerError
 from jevons.core.route import Route
 from jevons.levers.lever import Effect
 from jevons.wire import edits
-from jevons.wire.splice import ask_usage, splice_field, splice_model
+from jevons.wire.splice import append_field, ask_usage, splice_field, splice_model
 from jevons.wire.translate import translate_request
 
 TRANSLATED = ("chat", "messages", "responses")
@@ -56,7 +56,7 @@ def shape(call: Call, effect: Effect, route: Route) -> Shaped:
     source, target = call.surface.value, native(call, route)
     body, peek = call.body, call.peek
     span = peek.model_span
-    if effect.edits or effect.breakpoints or effect.tier or effect.cache_key or effect.stable_tools:
+    if effect.edits or effect.breakpoints or effect.tier or effect.stable_tools:
         body = _apply(source, body, effect)
         span = (0, 0)  # offsets have moved
     warnings: tuple[str, ...] = ()
@@ -68,6 +68,8 @@ def shape(call: Call, effect: Effect, route: Route) -> Shaped:
             body = splice_model(body, span, route.upstream_model)
         else:
             body = splice_field(body, "model", msgspec.json.encode(route.upstream_model))
+    if effect.cache_key:  # offered only where the caller set none
+        body = append_field(body, "prompt_cache_key", msgspec.json.encode(effect.cache_key))
     strip = False
     if target == Surface.CHAT and peek.stream and not (source == target and peek.include_usage):
         body = ask_usage(body, absent=target == source and not peek.has_stream_options)
@@ -90,6 +92,4 @@ def _apply(dialect: str, body: bytes, effect: Effect) -> bytes:
         body = edits.place_breakpoints(body, effect.breakpoints)
     if effect.tier:
         body = splice_field(body, "service_tier", msgspec.json.encode(effect.tier))
-    if effect.cache_key:
-        body = splice_field(body, "prompt_cache_key", msgspec.json.encode(effect.cache_key))
     return body

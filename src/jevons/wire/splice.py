@@ -28,6 +28,14 @@ def splice_field(body: bytes, name: str, value: bytes) -> bytes:
     return _append(body, b"".join((_encode(name), b":", value)), empty=not found)
 
 
+def append_field(body: bytes, name: str, value: bytes) -> bytes:
+    """A top-level field that the body is known not to have, as its last: nothing is read, no offset before it moves.
+
+    The body must be a JSON object with a field in it.
+    """
+    return _append(body, b"".join((_encode(name), b":", value)), empty=False)
+
+
 def ask_usage(body: bytes, *, absent: bool = False) -> bytes:
     """A chat stream that reports its usage: `stream_options.include_usage` set, other options kept.
 
