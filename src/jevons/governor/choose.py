@@ -83,7 +83,8 @@ class Governor:
         stand = standing(session, view.now, prompt)
         pace = pace_at(session, view.now, prompt, sub=bool(call.task and call.task.parent))
         table, terms = self._table(call.site), self._lookup.terms(view.routes[0], view.now)
-        caches = terms is not None and prompt >= terms.min_tokens and (not terms.marked or MARK in call.body)
+        marked = terms is not None and terms.marked and MARK in call.body  # a look through 100 KB takes 25 us
+        caches = terms is not None and prompt >= terms.min_tokens and (marked or not terms.marked)
         found = session.luck if session is not None else 1.0
         return Facts(
             prompt=prompt,
@@ -96,7 +97,7 @@ class Governor:
             further=self._horizon(call.site).after(pace.calls + 1),
             survives=survival(table, pace),
             bridges=chance(table, pace),
-            ttl="1h" if HOUR_MARK in call.body else "5m",
+            ttl="1h" if marked and HOUR_MARK in call.body else "5m",
             caches=caches,
         )
 
