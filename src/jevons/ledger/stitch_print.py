@@ -57,7 +57,7 @@ class Talk:
         self._cuts: dict[int, int] = {}
         self._answered: bool | None = None
         self._starts: list[int] | None = None
-        first = _CUT.search(body, low, high)  # one serializer wrote the body: its first cut shows how it writes them all
+        first = _CUT.search(body, low, high)  # one serializer wrote it all: its first cut is as the others
         self._cut = b"" if first is None else first[0]
         if not self._cut:  # one piece, or a body printed for people
             printed = body[low + 1 : low + 2].isspace()
@@ -149,7 +149,7 @@ class Talk:
 def fingerprint(body: bytes, low: int = 0, high: int | None = None) -> int:
     """64 bits of one piece, keyed per process (Python's own keyed hash of bytes): nobody can aim at a collision."""
     high = len(body) if high is None else high
-    tail = body[high - _REACH if high - _REACH > low else low : high]
+    tail = body[max(low, high - _REACH) : high]
     kept = (_MARKS.sub(b"", tail) if _MARK in tail else tail).rstrip(_WRAP)
     words = _WORDS.match(body, low, high)
     start = low if words is None else words.end()
