@@ -109,9 +109,7 @@ class Breakpoints:
         note: Note | None = outcome.notes.get(self.name)
         if call.task is None or usage is None or note is None or usage.prompt < max(1, note.terms.min_tokens):
             return ()
-        body = (
-            _read(call.body) if note.terms.marked else _read_tools(call.tools)
-        )  # after the reply: nobody waits for it
+        body = _read(call.body) if note.terms.marked else _read_tools(call.tools)
         if body is None:
             return ()
         key = session_key(call)
