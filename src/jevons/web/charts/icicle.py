@@ -40,10 +40,15 @@ class Stretch(msgspec.Struct, frozen=True):
     href: str = ""
 
 
+NOTHING = 1e-12
+"""A root of less is drawn as one of nothing: no dollar and no second that is booked is as small."""
+
+
 def icicle(title: str, root: Node, *, width: int, narrow: bool) -> str:
     """The tree, its root on top."""
     body: list[str] = []
-    depth = _draw(root, 0.0, width - 1.0, 0, root.value or 1.0, (width - 1.0) / (root.value or 1.0), body)
+    whole = root.value if root.value > NOTHING else 1.0
+    depth = _draw(root, 0.0, width - 1.0, 0, whole, (width - 1.0) / whole, body)
     return drawing(width, (depth + 1) * ROW + 2, title, body, narrow=narrow, group=True)
 
 
